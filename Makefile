@@ -1,0 +1,44 @@
+# The words a person tries first. `make help` lists them.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := release
+.PHONY: release run test bench install deps deps-when-missing format clean help
+
+release: ## build build/release/ringloop
+	@for tool in cmake ninja g++; do command -v $$tool >/dev/null || \
+		{ echo "ringloop: $$tool is missing; make deps installs what the build needs" >&2; exit 1; }; \
+	done
+	@mkdir -p build
+	@cmake --preset release >build/.configure.log 2>&1 || { cat build/.configure.log; exit 1; }
+	@cmake --build --preset release -j $(JOBS)
+
+run: deps-when-missing release ## attach an image, format, mount, write, check and detach it
+	@tests/demo.sh
+
+test: deps-when-missing ## build and run every test; TEST_ARGS="--only unit -k plug" for a part
+	@tests/run.py $(TEST_ARGS)
+
+bench: deps-when-missing release ## measure against the kernel's loop driver
+	@bench/run.py $(BENCH_ARGS)
+
+install: release ## install below $(DESTDIR)$(PREFIX)
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+
+deps: ## install the Debian packages that are missing
+	@tools/deps.sh
+
+deps-when-missing:
+	@tools/deps.sh
+
+format: ## rewrite the C++ files in the project's format
+	@git ls-files --cached --others --exclude-standard '*.h' '*.cc' | \
+		xargs -r clang-format-19 -i
+
+clean: ## remove everything that was built
+	@rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' Makefile | expand -t 18

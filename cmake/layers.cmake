@@ -1,0 +1,127 @@
+# One static library for each folder of src/, made of whatever sources lie in it: adding a file
+# needs no edit here. A folder without sources is a library of headers only.
+
+set_property(GLOBAL PROPERTY ringloop_lower_layers "")
+set_property(GLOBAL PROPERTY ringloop_folders "")
+
+# ringloop_folder_library(<target> <folder> GLOB|GLOB_RECURSE [EXCEPTIONS] [LINK <target>...])
+# EXCEPTIONS: the folder calls libraries that throw. Everything below control is compiled without,
+# because no exception may cross the data path.
+function(ringloop_folder_library target folder glob)
+    cmake_parse_arguments(arg "EXCEPTIONS" "" "LINK" ${ARGN})
+    set(directory ${PROJECT_SOURCE_DIR}/src/${folder})
+    file(${glob} sources CONFIGURE_DEPENDS ${directory}/*.cc)
+    file(${glob} tests CONFIGURE_DEPENDS ${directory}/*_test.cc)
+    if(tests)
+        list(REMOVE_ITEM sources ${tests})
+    endif()
+
+    if(sources)
+        add_library(${target} STATIC ${sources})
+        target_link_libraries(${target} PUBLIC ringloop_flags ${arg_LINK})
+        if(NOT arg_EXCEPTIONS)
+            target_compile_options(${target} PRIVATE -fno-exceptions)
+        endif()
+    else()
+        add_library(${target} INTERFACE)
+        target_link_libraries(${target} INTERFACE ringloop_flags ${arg_LINK})
+    endif()
+
+    set_property(GLOBAL APPEND PROPERTY ringloop_folders ${folder})
+    string(REPLACE "/" "_" name ${folder})
+    set_property(GLOBAL PROPERTY ringloop_tests_of_${name} "${tests}")
+endfunction()
+
+# ringloop_layer(<folder> [EXCEPTIONS] [THIRD_PARTY <target>...])
+# Links every layer declared so far.
+function(ringloop_layer folder)
+    cmake_parse_arguments(arg "EXCEPTIONS" "" "THIRD_PARTY" ${ARGN})
+    get_property(lower GLOBAL PROPERTY ringloop_lower_layers)
+    set(options)
+    if(arg_EXCEPTIONS)
+        set(options EXCEPTIONS)
+    endif()
+    ringloop_folder_library(ringloop_${folder} ${folder} GLOB_RECURSE ${options}
+        LINK ${lower} ${arg_THIRD_PARTY})
+    # Highest first, the order in which a linker reads static libraries.
+    set_property(GLOBAL PROPERTY ringloop_lower_layers ringloop_${folder} ${lower})
+endfunction()
+
+# The frontends are one layer of several libraries which do not see each other; what they share
+# lies directly in src/frontend.
+function(ringloop_frontends)
+    get_property(lower GLOBAL PROPERTY ringloop_lower_layers)
+    ringloop_folder_library(ringloop_frontend frontend GLOB LINK ${lower})
+
+    set(frontends)
+    file(GLOB entries CONFIGURE_DEPENDS LIST_DIRECTORIES true ${PROJECT_SOURCE_DIR}/src/frontend/*)
+    foreach(entry IN LISTS entries)
+        if(IS_DIRECTORY ${entry})
+            get_filename_component(name ${entry} NAME)
+            ringloop_folder_library(ringloop_frontend_${name} frontend/${name} GLOB_RECURSE
+                LINK ringloop_frontend ${lower})
+            list(APPEND frontends ringloop_frontend_${name})
+        endif()
+    endforeach()
+    set_property(GLOBAL PROPERTY ringloop_frontends ${frontends})
+    set_property(GLOBAL PROPERTY ringloop_lower_layers ${frontends} ringloop_frontend ${lower})
+endfunction()
+
+# The simulator sees everything up to the frontends; only tests link it.
+function(ringloop_simulator)
+    get_property(frontends GLOBAL PROPERTY ringloop_frontends)
+    ringloop_folder_library(ringloop_sim sim GLOB_RECURSE EXCEPTIONS
+        LINK ${frontends} ringloop_frontend ringloop_cgroup)
+endfunction()
+
+# <folder>_test from the x_test.cc beside the code, each test known to ctest by its own name.
+# The target unit_tests builds all of them and nothing that they do not link.
+function(ringloop_unit_tests)
+    add_custom_target(unit_tests)
+    if(NOT GTest_FOUND)
+        message(STATUS "GoogleTest not found: no unit tests (package libgtest-dev)")
+        return()
+    endif()
+    include(GoogleTest)
+    get_property(folders GLOBAL PROPERTY ringloop_folders)
+    foreach(folder IN LISTS folders)
+        string(REPLACE "/" "_" name ${folder})
+        get_property(tests GLOBAL PROPERTY ringloop_tests_of_${name})
+        if(NOT tests)
+            continue()
+        endif()
+        add_executable(${name}_test ${tests})
+        target_link_libraries(${name}_test PRIVATE
+            ringloop_sim ringloop_${name} GTest::gtest GTest::gtest_main)
+        add_dependencies(unit_tests ${name}_test)
+        # PRE_TEST: a test that cannot even list itself fails the test run, not the build.
+        gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+            TEST_PREFIX "${folder}: " PROPERTIES LABELS unit TIMEOUT 120)
+    endforeach()
+endfunction()
+
+function(ringloop_micro_benchmarks)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cc)
+    if(NOT sources)
+        return()
+    endif()
+    if(NOT benchmark_FOUND)
+        message(STATUS "Google Benchmark not found: no bench_micro (package libbenchmark-dev)")
+        return()
+    endif()
+    add_executable(bench_micro ${sources})
+    target_link_libraries(bench_micro PRIVATE
+        ringloop_sim ringloop_control benchmark::benchmark benchmark::benchmark_main)
+endfunction()
+
+function(ringloop_tidy_tests)
+    find_program(PYTHON3_PROGRAM python3 HINTS /usr/bin)
+    if(NOT PYTHON3_PROGRAM)
+        message(STATUS "python3 not found: no tidy test (package python3)")
+        return()
+    endif()
+    add_test(NAME tidy COMMAND ${PYTHON3_PROGRAM} ${PROJECT_SOURCE_DIR}/tools/tidy.py)
+    add_test(NAME tidy_self_test
+        COMMAND ${PYTHON3_PROGRAM} ${PROJECT_SOURCE_DIR}/tools/tidy_test.py)
+    set_tests_properties(tidy tidy_self_test PROPERTIES LABELS tidy TIMEOUT 120)
+endfunction()

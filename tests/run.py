@@ -1,0 +1,406 @@
+#!/usr/bin/env python3
+"""Builds ringloop and runs every test of it; `make test` is this without options.
+
+    tests/run.py [--only STAGE,...] [--preset PRESET,...] [-k PATTERN] [-j N]
+
+The stages, in their order: tidy (the rules of the house, clang-format, clang-tidy), unit (for each
+preset: build, ctest), blackbox (tests/*.sh and tests/blackbox/*.sh against build/release/ringloop)
+and vm (tests/vm, once a kernel). Passing groups take one line, whatever fails is shown in full, a
+skipped test says why. The last line reads `N passed, N failed, N skipped`; exit code 0 only when
+something ran and nothing failed.
+
+A black-box test is an executable script: exit code 0 passed, 77 skipped with the reason as its last
+line, anything else failed. It finds the program in $RINGLOOP, a folder of its own in $TEST_DIR
+(which is where it starts) and $RINGLOOP_RUNTIME_DIR below that, and leaves no process behind.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+RESULTS = BUILD / "test"
+BINARY = BUILD / "release" / "ringloop"
+
+STAGES = ("tidy", "unit", "blackbox", "vm")
+PRESETS = ("release", "asan", "tsan")
+KERNELS = ("6.12", "6.1")
+
+BLACKBOX_TIMEOUT_S = 120
+STRAGGLER_GRACE_MS = 1000
+VM_TIMEOUT_S = 900
+SKIPPED = 77
+# Programs that a person runs, beside the tests in the same folder.
+NOT_A_TEST = ("demo.sh",)
+NINJA_PROGRESS = re.compile(r"^\[\d+/\d+\] .*\n", re.MULTILINE)
+
+
+class Report:
+    """What came of the tests: printed as it happens, counted for the last line."""
+
+    def __init__(self):
+        self.passed = self.skipped = 0
+        self.failures = []
+        self.stages = []
+
+    def line(self, text):
+        print(text, flush=True)
+
+    def test(self, group, name, outcome, seconds, output=""):
+        """One test with a line of its own. outcome: PASS, FAIL or SKIP."""
+        note = ""
+        if outcome == "PASS":
+            self.passed += 1
+        elif outcome == "SKIP":
+            self.skipped += 1
+            note = f": {last_line(output) or 'no reason given'}"
+        else:
+            self.failures.append(f"{group}: {name}")
+        self.line(f"[{group}] {outcome} {name} ({seconds:.1f} s){note}")
+        if outcome == "FAIL":
+            self.show(output)
+
+    def show(self, output):
+        for text in output.rstrip("\n").split("\n"):
+            self.line(f"    {text}")
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages.append((name, time.monotonic() - start))
+
+    def finish(self):
+        ran = self.passed + len(self.failures)
+        if self.failures:
+            self.line("\nfailed:")
+            for name in self.failures:
+                self.line(f"    {name}")
+        self.line("\nseconds: " + ", ".join(f"{name} {took:.0f}" for name, took in self.stages))
+        if ran == 0:
+            self.line("nothing ran")
+        self.line(f"{self.passed} passed, {len(self.failures)} failed, {self.skipped} skipped")
+        return 0 if ran > 0 and not self.failures else 1
+
+
+def last_line(text):
+    lines = text.strip().split("\n")
+    return lines[-1].strip()
+
+
+def run(command, **keywords):
+    """Runs to the end, both outputs in one text; a missing program is a failure like another."""
+    try:
+        return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+                              **keywords)
+    except FileNotFoundError as error:
+        return subprocess.CompletedProcess(command, 127, f"{error}; make deps installs it\n")
+
+
+# ---- tidy --------------------------------------------------------------------------------------
+
+
+def check_command(report, name, command):
+    start = time.monotonic()
+    done = run(command)
+    outcome = "PASS" if done.returncode == 0 else "FAIL"
+    report.test("tidy", name, outcome, time.monotonic() - start, done.stdout)
+
+
+def run_tidy(report, options):
+    with report.stage("tidy"):
+        checks = [
+            ("the rules of the house", ["tools/tidy.py"]),
+            ("every rule can fail", ["tools/tidy_test.py"]),
+            ("clang-format", ["clang-format-19", "--dry-run", "-Werror", *cpp_files()]),
+        ]
+        for name, command in checks:
+            if re.search(options.pattern, name):
+                check_command(report, name, command)
+    if re.search(options.pattern, "clang-tidy"):
+        # The tree of clang has the compile commands that clang-tidy understands.
+        with report.stage("clang-tidy"):
+            done = run(["cmake", "--preset", "asan"])
+            if done.returncode == 0:
+                check_command(report, "clang-tidy", ["tools/clang_tidy.py", "-j", options.jobs])
+            else:
+                report.test("tidy", "clang-tidy", "FAIL", 0, done.stdout)
+
+
+def cpp_files():
+    folders = [ROOT / name for name in ("src", "bench", "fuzz", "tests")]
+    return [str(path.relative_to(ROOT)) for folder in folders
+            for path in sorted(folder.rglob("*")) if path.suffix in (".h", ".cc")]
+
+
+# ---- build and unit tests ----------------------------------------------------------------------
+
+
+def build(report, options, preset, built):
+    """Configures and builds a preset once; a build that fails counts as a failed test."""
+    if preset not in built:
+        with report.stage(f"build/{preset}"):
+            start = time.monotonic()
+            done = run(["cmake", "--preset", preset])
+            if done.returncode == 0:
+                # The other tests run the release build; of the rest only unit tests are run.
+                target = "all" if preset == "release" else "unit_tests"
+                # On to the end, whatever fails: all the errors at once.
+                done = run(["cmake", "--build", "--preset", preset, "-j", options.jobs,
+                            "--target", target, "--", "-k", "0"])
+            built[preset] = done.returncode == 0
+            seconds = time.monotonic() - start
+            if built[preset]:
+                report.line(f"[build/{preset}] built ({seconds:.1f} s)")
+            else:
+                report.test(f"build/{preset}", "builds without a warning", "FAIL", seconds,
+                            NINJA_PROGRESS.sub("", done.stdout))
+    return built[preset]
+
+
+def run_unit(report, options, preset):
+    group = f"unit/{preset}"
+    results = RESULTS / f"unit-{preset}.xml"
+    results.unlink(missing_ok=True)
+    with report.stage(group):
+        start = time.monotonic()
+        done = run(["ctest", "--preset", preset, "-L", "^unit$", "-R", options.pattern or ".", "-Q",
+                    "-j", options.jobs, "--output-junit", str(results),
+                    "--test-output-size-failed", "1000000",
+                    "--no-tests=ignore" if options.pattern else "--no-tests=error"])
+        read_unit_results(report, group, results, done, time.monotonic() - start)
+
+
+def read_unit_results(report, group, results, done, seconds):
+    cases = []
+    if results.exists():
+        cases = xml.etree.ElementTree.parse(results).getroot().findall("testcase")
+    passed, others = 0, []
+    for case in cases:
+        if case.get("status") == "run":
+            passed += 1
+        else:
+            others.append(case)
+    report.passed += passed
+    skipped = sum(case.find("skipped") is not None for case in others)
+    report.line(f"[{group}] {passed} passed, {len(others) - skipped} failed, {skipped} skipped "
+                f"({seconds:.1f} s)")
+    for case in others:
+        output = case.findtext("system-out") or ""
+        if case.find("skipped") is not None:
+            found = re.search(r": Skipped\n(.*)", output)
+            reason = found.group(1) if found else case.find("skipped").get("message")
+            report.test(group, case.get("name"), "SKIP", float(case.get("time")), reason)
+        else:
+            report.test(group, case.get("name"), "FAIL", float(case.get("time")), output)
+    # ctest itself may fail: no test at all, or a test program that cannot list its tests.
+    if done.returncode != 0 and skipped == len(others):
+        report.test(group, "ctest", "FAIL", seconds, done.stdout or "no unit test was found")
+
+
+# ---- black-box tests ---------------------------------------------------------------------------
+
+
+def become_subreaper():
+    """Orphans of a test become children of this process, where they are found and ended."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def end_stragglers():
+    """Ends what a test left running; returns a line for each that did not end by itself."""
+    found = []
+    while True:
+        children = pathlib.Path("/proc/self/task").glob("*/children")
+        pids = [int(pid) for path in children for pid in path.read_text().split()]
+        if not pids:
+            return found
+        for pid in pids:
+            # A server may still be on its way out when the command that stopped it returns.
+            if not ends_within(pid, STRAGGLER_GRACE_MS):
+                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                found.append(f"left running: {pid} {os.fsdecode(command)}")
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def ends_within(pid, timeout_ms):
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
+    finally:
+        os.close(descriptor)
+
+
+def blackbox_tests(pattern):
+    found = [path for folder in ("tests", "tests/blackbox")
+             for path in sorted((ROOT / folder).glob("*.sh"))]
+    return [path for path in found if os.access(path, os.X_OK) and path.name not in NOT_A_TEST
+            and re.search(pattern, path.stem)]
+
+
+def run_blackbox_test(script, output_path):
+    """(exit code, output) of one script in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ringloop-test-") as folder:
+        environment = {**os.environ, "RINGLOOP": str(BINARY), "TEST_DIR": folder,
+                       "RINGLOOP_RUNTIME_DIR": f"{folder}/run"}
+        with open(output_path, "w+", encoding="utf-8", errors="replace") as output:
+            process = subprocess.Popen([script], cwd=folder, env=environment, stdout=output,
+                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                       start_new_session=True)
+            try:
+                code = process.wait(BLACKBOX_TIMEOUT_S)
+                late = []
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                code = process.wait()
+                late = [f"no end after {BLACKBOX_TIMEOUT_S} s"]
+            left = late + end_stragglers()
+        text = output_path.read_text(encoding="utf-8", errors="replace")
+        if left:
+            text = "\n".join([text.rstrip("\n"), *left])
+        return (1 if left else code), text
+
+
+def run_blackbox(report, options):
+    tests = blackbox_tests(options.pattern)
+    if not tests:
+        return
+    with report.stage("blackbox"):
+        become_subreaper()
+        for script in tests:
+            start = time.monotonic()
+            code, output = run_blackbox_test(script, RESULTS / f"{script.stem}.log")
+            outcome = {0: "PASS", SKIPPED: "SKIP"}.get(code, "FAIL")
+            if outcome == "FAIL":
+                output = f"{output.rstrip()}\nexit code {code}"
+            report.test("blackbox", script.stem, outcome, time.monotonic() - start, output)
+
+
+# ---- tests in a guest --------------------------------------------------------------------------
+
+VM_LINE = re.compile(r"(PASS|FAIL|SKIP) (\S+) ([\d.]+)(?: s)?(?:: (.*))?")
+VM_OTHER_KERNEL = re.compile(r"^# kernel: *(?!any\b)(\S+)", re.MULTILINE)
+VM_LAST_LINE = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")
+
+
+def vm_tests(pattern, kernel):
+    """Names of the tests that the pattern chooses, among those for this kernel."""
+    chosen = []
+    for path in sorted((ROOT / "tests" / "vm" / "tests").glob("*.sh")):
+        only = VM_OTHER_KERNEL.search(path.read_text(encoding="utf-8"))
+        if re.search(pattern, path.stem) and (only is None or only.group(1) == kernel):
+            chosen.append(path.stem)
+    return chosen
+
+
+def run_vm(report, options, kernel):
+    runner = ROOT / "tests" / "vm" / "run.py"
+    tests = vm_tests(options.pattern, kernel)
+    if not tests:
+        return
+    group = f"vm/{kernel}"
+    results = RESULTS / f"vm-{kernel}"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    command = [str(runner), "--kernel", kernel, "--binary", str(BINARY), "--out", str(results),
+               *tests]
+    with report.stage(group):
+        start = time.monotonic()
+        process = subprocess.Popen(["timeout", "-k", "10", str(VM_TIMEOUT_S), *command], cwd=ROOT,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, errors="replace")
+        failures, said, ended = read_vm_lines(report, group, results, process.stdout)
+        code = process.wait()
+        if not ended or (code != 0 and failures == 0):
+            reason = f"no end after {VM_TIMEOUT_S} s" if code == 124 else f"exit code {code}"
+            report.test(group, "the guest runs to its end", "FAIL", time.monotonic() - start,
+                        "\n".join([*said, reason]))
+
+
+def read_vm_lines(report, group, results, stream):
+    """Reports each test as its line arrives; (failures, other lines, did the last line come)."""
+    failures, said, ended = 0, [], False
+    for line in stream:
+        line = line.rstrip("\n")
+        match = VM_LINE.match(line)
+        if match:
+            outcome, name, seconds, reason = match.groups()
+            failures += outcome == "FAIL"
+            log = results / f"{name}.log"
+            output = log.read_text(errors="replace") if log.exists() else f"no {log.name}\n"
+            report.test(group, name, outcome, float(seconds), output + (reason or ""))
+        else:
+            said.append(line)
+            ended = ended or VM_LAST_LINE.fullmatch(line) is not None
+    return failures, said, ended
+
+
+# ---- the whole ---------------------------------------------------------------------------------
+
+
+def choices(allowed):
+    def parse(text):
+        names = text.split(",")
+        for name in names:
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(f"'{name}' is not one of {', '.join(allowed)}")
+        return names
+    return parse
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description="Builds ringloop and runs every test of it.")
+    parser.add_argument("--only", type=choices(STAGES), default=STAGES, metavar="STAGE,...",
+                        help=f"of {', '.join(STAGES)}")
+    parser.add_argument("--preset", type=choices((*PRESETS, "debug")), default=PRESETS,
+                        metavar="PRESET,...", help="of the unit tests: " + ", ".join(PRESETS))
+    parser.add_argument("--kernel", type=choices(KERNELS), default=KERNELS, metavar="KERNEL,...",
+                        help="of the guest: " + ", ".join(KERNELS))
+    parser.add_argument("-k", dest="pattern", default="", metavar="PATTERN",
+                        help="only tests whose name matches this regular expression")
+    parser.add_argument("-j", dest="jobs", default=str(os.cpu_count()), metavar="N")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_options()
+    report = Report()
+    built = {}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if "tidy" in options.only:
+        run_tidy(report, options)
+    if "unit" in options.only:
+        for preset in options.preset:
+            if build(report, options, preset, built):
+                run_unit(report, options, preset)
+    if "blackbox" in options.only and build(report, options, "release", built):
+        run_blackbox(report, options)
+    if "vm" in options.only and build(report, options, "release", built):
+        for kernel in options.kernel:
+            run_vm(report, options, kernel)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
