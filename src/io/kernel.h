@@ -1,0 +1,51 @@
+// The one seam to the operating system on the data path: io::Uring in production, a scripted or
+// simulated kernel under test. Everything above it is the same code in both.
+#pragma once
+
+#include <span>
+
+#include "base/list.h"
+#include "base/result.h"
+#include "io/operation.h"
+
+namespace ringloop::io {
+
+// An operation in flight. Its owner derives from it and keeps it in place from submit until done;
+// nothing is allocated for it. `next` links it on the kernel's own lists meanwhile.
+struct Completion {
+    Operation operation;
+    // As in a completion entry: bytes moved or another non-negative answer, or -errno.
+    i32 result = 0;
+    // Called from run_once only, never from submit, so no call stack can grow with the load.
+    void (*done)(Completion&) = nullptr;
+    Completion* next = nullptr;
+};
+
+using CompletionList = Fifo<Completion, &Completion::next>;
+
+inline constexpr u64 wait_forever_ns = ~u64{0};
+
+// Used by one thread, the one that made it. Never fails to accept work: what does not fit the
+// submission queue waits in a list and goes with a later pass.
+class Kernel {
+public:
+    virtual ~Kernel() = default;
+
+    // Queues one operation; it reaches the system in the next run_once.
+    virtual void submit(Completion& completion) = 0;
+
+    // One pass: hands over everything queued, waits until something completed or wait_ns_max has
+    // passed (0: does not wait), then calls `done` of all that completed.
+    virtual void run_once(u64 wait_ns_max) = 0;
+
+    // CLOCK_MONOTONIC, nanoseconds, read once a pass after the wait: what happens in one pass
+    // happens at one time, and a request costs no clock call of its own.
+    virtual u64 now_ns() const = 0;
+
+    // At start only. The descriptor stays the caller's and must outlive this object.
+    virtual Result<FileRef> register_file(i32 fd) = 0;
+    // At start, once. Buffer i of the span is Operation::fixed_buffer i. Pins their memory.
+    virtual Status register_buffers(std::span<const iovec> buffers) = 0;
+};
+
+}  // namespace ringloop::io

@@ -1,0 +1,51 @@
+// What the kernel should do, as a value: it can be printed, compared, scripted and replayed.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+
+#include "base/int.h"
+
+namespace ringloop::io {
+
+// A file that a Kernel knows: an index of its registered table, or a plain descriptor.
+struct FileRef {
+    i32 number = -1;
+    bool registered = false;
+
+    constexpr bool operator==(const FileRef&) const = default;
+};
+
+// The offset of a read from something that has none: an eventfd, a pipe, a socket.
+inline constexpr u64 no_offset = ~u64{0};
+
+struct Operation {
+    enum class Code : u8 {
+        read,       // data, length, offset, rw_flags; data within fixed_buffer when that is >= 0
+        write,      // the same
+        readv,      // vectors, vector_count, offset, rw_flags; length is their sum
+        writev,     // the same
+        fdatasync,  // file alone
+        fallocate,  // mode, offset, length
+        discard,    // a block device's bytes [offset, offset + length): BLOCK_URING_CMD_DISCARD
+        command,    // a driver's command: command, payload (16 bytes of the submission entry)
+    };
+
+    Code code = Code::read;
+    // Start on a worker of the kernel at once instead of trying without blocking first.
+    bool force_async = false;
+    FileRef file;
+    u64 offset = 0;             // bytes
+    u64 length = 0;             // bytes
+    std::byte* data = nullptr;  // not owned; stable until the completion
+    iovec* vectors = nullptr;   // not owned; stable until the completion
+    u32 vector_count = 0;
+    i32 fixed_buffer = -1;         // index of a registered buffer that contains data, or -1
+    u32 rw_flags = 0;              // RWF_*
+    i32 mode = 0;                  // FALLOC_FL_*
+    u32 command = 0;               // driver's command number
+    std::array<u64, 2> payload{};  // of a command, as the driver lays it out
+};
+
+}  // namespace ringloop::io

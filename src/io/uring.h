@@ -1,0 +1,44 @@
+// The Kernel that is one: an io_uring. This folder alone includes liburing.
+#pragma once
+
+#include <memory>
+
+#include "io/kernel.h"
+
+namespace ringloop::io {
+
+class Uring final : public Kernel {
+public:
+    struct Options {
+        u32 entries = 256;     // submission queue; what does not fit waits for the next pass
+        u32 files_max = 8;     // registered files
+        u32 workers_max = 16;  // io-wq workers that may block for this ring at one time
+    };
+
+    // On the thread that will use it (IORING_SETUP_SINGLE_ISSUER). Where io_uring is disabled or
+    // too old, the error says which setting to change.
+    static Result<std::unique_ptr<Uring>> create(const Options& options);
+    ~Uring() override;
+
+    void submit(Completion& completion) override;
+    void run_once(u64 wait_ns_max) override;
+    u64 now_ns() const override { return now_ns_; }
+    Result<FileRef> register_file(i32 fd) override;
+    Status register_buffers(std::span<const iovec> buffers) override;
+
+private:
+    struct Ring;  // hides liburing's types from everything that includes this header
+
+    explicit Uring(std::unique_ptr<Ring> ring);
+    bool prepare(Completion& completion);
+    void collect();
+    void read_clock();
+
+    std::unique_ptr<Ring> ring_;
+    CompletionList waiting_;  // submitted, no room in the submission queue yet
+    CompletionList ready_;    // completed, not called back yet
+    u64 now_ns_ = 0;
+    u32 files_used_ = 0;
+};
+
+}  // namespace ringloop::io

@@ -1,0 +1,187 @@
+// io::Uring against the real kernel: what the seam promises.
+#include "io/uring.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace ringloop::io {
+namespace {
+
+struct Step : Completion {
+    Step() {
+        done = [](Completion& completion) {
+            auto& step = static_cast<Step&>(completion);
+            ++step.count;
+            if (step.then) step.then(step);
+        };
+    }
+    u32 count = 0;
+    void (*then)(Step&) = nullptr;
+    Uring* uring = nullptr;
+};
+
+class UringTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        auto made = Uring::create({.entries = 8});
+        ASSERT_TRUE(made.has_value()) << made.error().message;
+        uring_ = std::move(*made);
+        char path[] = "/var/tmp/ringloop-uring-XXXXXX";
+        file_ = UniqueFd(::mkostemp(path, O_CLOEXEC));
+        ASSERT_TRUE(file_);
+        ::unlink(path);
+        auto registered = uring_->register_file(file_.get());
+        ASSERT_TRUE(registered.has_value());
+        ref_ = *registered;
+    }
+
+    Operation transfer(Operation::Code code, std::byte* data, u64 offset, u64 length) {
+        Operation operation;
+        operation.code = code;
+        operation.file = ref_;
+        operation.data = data;
+        operation.offset = offset;
+        operation.length = length;
+        return operation;
+    }
+
+    void run_until(const u32& count, u32 wanted) {
+        while (count < wanted) uring_->run_once(wait_forever_ns);
+    }
+
+    std::unique_ptr<Uring> uring_;
+    UniqueFd file_;
+    FileRef ref_;
+};
+
+TEST_F(UringTest, ReadsBackWhatItWroteThroughARegisteredFile) {
+    std::array<std::byte, 512> out;
+    out.fill(std::byte{0x42});
+    std::array<std::byte, 512> in{};
+    Step write;
+    write.operation = transfer(Operation::Code::write, out.data(), 512, out.size());
+    uring_->submit(write);
+    run_until(write.count, 1);
+    EXPECT_EQ(write.result, 512);
+    Step read;
+    read.operation = transfer(Operation::Code::read, in.data(), 512, in.size());
+    uring_->submit(read);
+    run_until(read.count, 1);
+    EXPECT_EQ(read.result, 512);
+    EXPECT_EQ(in, out);
+}
+
+TEST_F(UringTest, MovesVectors) {
+    std::array<std::byte, 1024> out;
+    out.fill(std::byte{7});
+    std::array<iovec, 2> vectors = {iovec{out.data(), 100}, iovec{out.data() + 100, 924}};
+    Step write;
+    write.operation.code = Operation::Code::writev;
+    write.operation.file = ref_;
+    write.operation.vectors = vectors.data();
+    write.operation.vector_count = 2;
+    uring_->submit(write);
+    run_until(write.count, 1);
+    EXPECT_EQ(write.result, 1024);
+    EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 1024);
+}
+
+TEST_F(UringTest, UsesARegisteredBuffer) {
+    alignas(4096) static std::array<std::byte, 4096> memory;
+    memory.fill(std::byte{9});
+    const iovec buffer{memory.data(), memory.size()};
+    const Status registered = uring_->register_buffers({&buffer, 1});
+    ASSERT_TRUE(registered.has_value()) << registered.error().message;
+    Step write;
+    write.operation = transfer(Operation::Code::write, memory.data(), 0, 4096);
+    write.operation.fixed_buffer = 0;
+    uring_->submit(write);
+    run_until(write.count, 1);
+    EXPECT_EQ(write.result, 4096);
+}
+
+TEST_F(UringTest, ReportsErrorsAsNegativeNumbers) {
+    Step read;
+    read.operation.code = Operation::Code::read;
+    read.operation.file = {-1, false};
+    uring_->submit(read);
+    run_until(read.count, 1);
+    EXPECT_EQ(read.result, -EBADF);
+}
+
+TEST_F(UringTest, SyncsAndPunches) {
+    ASSERT_EQ(::ftruncate(file_.get(), 65536), 0);
+    Step sync;
+    sync.operation.code = Operation::Code::fdatasync;
+    sync.operation.file = ref_;
+    Step punch;
+    punch.operation.code = Operation::Code::fallocate;
+    punch.operation.file = ref_;
+    punch.operation.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    punch.operation.length = 4096;
+    uring_->submit(sync);
+    uring_->submit(punch);
+    run_until(sync.count, 1);
+    run_until(punch.count, 1);
+    EXPECT_EQ(sync.result, 0);
+    EXPECT_EQ(punch.result, 0);
+}
+
+TEST_F(UringTest, TakesMoreWorkThanItsSubmissionQueueHolds) {
+    constexpr u64 steps_count = 1000;
+    std::vector<std::byte> data(steps_count, std::byte{1});
+    std::vector<Step> steps(steps_count);
+    for (u64 i = 0; i < steps_count; ++i) {
+        steps[i].operation = transfer(Operation::Code::write, &data[i], i, 1);
+        uring_->submit(steps[i]);
+    }
+    u64 finished = 0;
+    while (finished < steps_count) {
+        uring_->run_once(wait_forever_ns);
+        finished = 0;
+        for (const Step& step : steps) finished += step.count;
+    }
+    for (const Step& step : steps) {
+        EXPECT_EQ(step.count, 1u);
+        EXPECT_EQ(step.result, 1);
+    }
+    EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), static_cast<off_t>(steps_count));
+}
+
+TEST_F(UringTest, CallsBackOnlyFromRunOnceEvenForWorkSubmittedByACallback) {
+    static u64 event = 1;
+    const UniqueFd fd(::eventfd(2, EFD_CLOEXEC | EFD_SEMAPHORE));
+    Step step;
+    step.uring = uring_.get();
+    step.operation.code = Operation::Code::read;
+    step.operation.file = {fd.get(), false};
+    step.operation.offset = no_offset;
+    step.operation.length = sizeof event;
+    step.operation.data = reinterpret_cast<std::byte*>(&event);
+    step.then = [](Step& self) {
+        if (self.count == 1) self.uring->submit(self);
+        EXPECT_LE(self.count, 2u);
+    };
+    uring_->submit(step);
+    EXPECT_EQ(step.count, 0u);
+    run_until(step.count, 2);
+    EXPECT_EQ(step.result, 8);
+}
+
+TEST_F(UringTest, ComesBackWithNothingWhenTheWaitIsOver) {
+    const u64 before = uring_->now_ns();
+    uring_->run_once(2'000'000);
+    EXPECT_GE(uring_->now_ns() - before, 2'000'000u);
+    uring_->run_once(0);
+}
+
+}  // namespace
+}  // namespace ringloop::io
