@@ -1,0 +1,141 @@
+// What the bytes of a device live on: a regular file or a block device.
+//
+// A Backing is opened once for a device and is constant from then on, so every shard reads it
+// without a lock. It translates an Access (what the engine wants of a range) into an io::Operation
+// (what the kernel should do); it never performs I/O of the data path itself.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/range.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "io/kernel.h"
+
+namespace ringloop::backing {
+
+struct Image;
+
+enum class DirectIo : u8 { automatic, on, off };
+
+struct Options {
+    std::string path{};
+    u64 offset_bytes = 0;
+    u64 sizelimit_bytes = 0;  // 0: to the end of the image
+    bool read_only = false;
+    DirectIo direct_io = DirectIo::automatic;
+    u32 sector_size_bytes = 0;  // 0: 512, or what direct_io=on needs
+};
+
+// What the device made of this backing looks like. Constant after open. Sizes in bytes.
+struct Geometry {
+    u64 size = 0;  // of the device: cut to whole sectors
+    u32 sector_size = 512;
+    u32 physical_block_size = 512;  // this and the next two: powers of two
+    u32 io_size_min = 512;
+    u32 io_size_optimal = 0;  // 0: not known
+    bool read_only = false;
+    bool rotational = false;
+    bool direct = false;        // O_DIRECT is in use at attach
+    std::string direct_reason;  // why not, when it is not; empty otherwise
+    u32 memory_alignment = 1;   // of buffers, when direct
+    bool discard = false;
+    u32 discard_granularity = 0;  // power of two, multiple of sector_size; 0 without discard
+    bool write_zeroes = false;    // cheaper than writing them
+    u64 bytes_cut = 0;            // of the image's tail, below one sector: unreachable
+
+    // Offset and length of every request are a multiple of it.
+    u32 alignment() const { return sector_size; }
+};
+
+// What the engine wants done with a range of the device (offset 0 is the device's first byte).
+struct Access {
+    enum class Kind : u8 {
+        read,
+        write,
+        write_durable,  // on stable storage when it completes; only when Backing::durable_writes()
+        sync,           // everything that completed before is on stable storage
+        discard,        // old data or zeroes afterwards
+        zero_unmap,     // zeroes, blocks may be given back
+        zero_keep,      // zeroes, blocks stay allocated
+    };
+    Kind kind = Kind::read;
+    ByteRange range{};
+    iovec* vectors = nullptr;  // read, write: their lengths add up to range.length
+    u32 vector_count = 0;
+    i32 fixed_buffer = -1;  // registered buffer that holds the one vector, or -1
+};
+
+// The backing as one shard's Kernel knows it. Every shard opens the image anew: the kernel reports
+// a failed writeback once to each open file description, so a shared one would tell a single shard
+// and let the others acknowledge a flush (errseq_t, Documentation/filesystems/vfs.rst).
+struct Handle {
+    UniqueFd direct_fd;  // empty when the backing is buffered
+    UniqueFd buffered_fd;
+    io::FileRef direct;
+    io::FileRef buffered;
+};
+
+class Backing {
+public:
+    // Opens, measures and probes. Leaves nothing behind on an error. May block (control thread).
+    static Result<std::unique_ptr<Backing>> open(const Options& options);
+
+    const Geometry& geometry() const { return geometry_; }
+    // As found at open: absolute, for people and for a later recover.
+    const std::string& path() const { return path_; }
+
+    // Any thread, at start.
+    Result<Handle> open_handle(io::Kernel& kernel) const;
+
+    // Any thread. The access lies within geometry().size.
+    io::Operation operation(const Handle& handle, const Access& access) const;
+
+    // Whether a write can be made durable by itself (RWF_DSYNC); otherwise write, then sync.
+    // Direct only: a buffered RWF_DSYNC would consume and misreport the failure of earlier writes.
+    bool durable_writes() const { return direct_now(); }
+
+    // False once an aligned direct operation was refused (EINVAL) and everything went buffered.
+    bool direct_now() const { return direct_now_.load(std::memory_order_relaxed); }
+    // overlayfs, 9p and some FUSE servers accept O_DIRECT at open and refuse it per operation.
+    // Any thread. True: build the access anew (with a new look at durable_writes) and try again.
+    // False when `refused`, as operation() made it, was not a direct one: then EINVAL is final.
+    bool fall_back_to_buffered(const Handle& handle, const io::Operation& refused) const;
+
+    // An Access kind that the system turned out not to support (EOPNOTSUPP) is not tried again.
+    // Any thread. discard -> false: nothing left to try. zero_* -> the engine writes zeroes.
+    bool zero_supported(Access::Kind kind) const;
+    // Returns true when another way exists for the same access and should be tried now.
+    bool note_unsupported(Access::Kind kind, const io::Operation& refused) const;
+
+    // Waits until everything written is on stable storage (control thread, at detach).
+    Status sync() const;
+
+private:
+    Backing() = default;
+
+    Status measure(Image image, const Options& options);
+    bool goes_direct(const Access& access) const;
+    io::Operation transfer(const Handle& handle, const Access& access) const;
+    io::Operation deallocate(const Handle& handle, const Access& access) const;
+
+    // Constant after open.
+    std::string path_;
+    Geometry geometry_;
+    UniqueFd fd_;               // buffered; what handles are reopened from (/proc/self/fd)
+    u64 offset_ = 0;            // bytes of the image before the device's first
+    u32 direct_alignment_ = 1;  // of offsets and lengths within the image, when direct
+
+    // Learned while running; each goes from true to false once, by any shard. Relaxed: they guard
+    // no other data, and a shard that learns late only asks the kernel once more.
+    mutable std::atomic<bool> direct_now_ = false;
+    mutable std::atomic<bool> discard_command_ = false;  // BLOCK_URING_CMD_DISCARD (6.12)
+    mutable std::atomic<bool> punch_hole_ = false;       // FALLOC_FL_PUNCH_HOLE
+    mutable std::atomic<bool> zero_range_ = false;       // FALLOC_FL_ZERO_RANGE
+};
+
+}  // namespace ringloop::backing
