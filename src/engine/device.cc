@@ -1,0 +1,42 @@
+#include "engine/device.h"
+
+#include "base/log.h"
+
+namespace ringloop::engine {
+namespace {
+
+bool moves_data(Op op) { return op == Op::read || op == Op::write; }
+bool changes_data(Op op) { return op != Op::read && op != Op::flush; }
+
+}  // namespace
+
+Errno Device::admit(const Request& request) const {
+    const backing::Geometry& shape = geometry();
+    ASSERT(request.done != nullptr);
+    ASSERT(!moves_data(request.op) || request.range.length == 0 || request.buffer != nullptr);
+
+    if (changes_data(request.op) && shape.read_only) return Errno::read_only;
+    if (request.op == Op::flush) return poisoned() ? Errno::io : Errno::ok;
+    if (request.fua && poisoned()) return Errno::io;
+    if (!request.range.fits(shape.size)) {
+        const bool grows = request.op == Op::write || request.op == Op::write_zeroes;
+        return grows ? Errno::no_space : Errno::invalid;
+    }
+    if (!is_aligned(request.range.offset | request.range.length, shape.alignment())) {
+        return Errno::invalid;
+    }
+    // Which alignment a buffer needs is known before the first request: ours to get right.
+    ASSERT(!moves_data(request.op) || !shape.direct ||
+           is_aligned(reinterpret_cast<u64>(request.buffer), shape.memory_alignment));
+    return Errno::ok;
+}
+
+void Device::poison(Errno cause) {
+    if (poisoned_.exchange(true, std::memory_order_acq_rel)) return;
+    log::error(
+        "{}: a sync failed ({}); writes since the last flush may be lost, and every flush "
+        "from now on fails: detach, check the storage below, attach again",
+        backing_.path(), describe(cause));
+}
+
+}  // namespace ringloop::engine

@@ -1,0 +1,266 @@
+#include "engine/dispatch.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ringloop::engine {
+namespace {
+
+using Kind = backing::Access::Kind;
+
+// What zeroes are written from where the backing has no cheaper way: 64 vectors make 4 MiB.
+constexpr u64 zeroes_bytes = 64 * kib;
+alignas(4096) constexpr std::byte zeroes[zeroes_bytes] = {};
+
+bool moves_data(const Transfer& transfer) {
+    return transfer.op == Op::read || transfer.op == Op::write || transfer.zeroing;
+}
+
+// One vector for each request, in the order of their addresses.
+void fill_vectors(Transfer& transfer) {
+    transfer.vector_first = 0;
+    transfer.vector_end = 0;
+    for (Request* request = transfer.requests.front(); request; request = request->next) {
+        transfer.vectors[transfer.vector_end++] = {request->buffer, request->range.length};
+    }
+}
+
+// As many zeroes as the vectors take; the rest of the range follows as after a short write.
+u64 fill_zeroes(Transfer& transfer) {
+    transfer.vector_first = 0;
+    transfer.vector_end = 0;
+    u64 filled = 0;
+    while (filled < transfer.range.length && transfer.vector_end < merge_requests_max) {
+        const u64 length = std::min(zeroes_bytes, transfer.range.length - filled);
+        // Never written to: iovec has no const.
+        transfer.vectors[transfer.vector_end++] = {const_cast<std::byte*>(zeroes), length};
+        filled += length;
+    }
+    return filled;
+}
+
+void drop_from_vectors(Transfer& transfer, u64 bytes) {
+    while (bytes > 0) {
+        iovec& vector = transfer.vectors[transfer.vector_first];
+        const u64 taken = std::min<u64>(bytes, vector.iov_len);
+        vector.iov_base = static_cast<std::byte*>(vector.iov_base) + taken;
+        vector.iov_len -= taken;
+        if (vector.iov_len == 0) ++transfer.vector_first;
+        bytes -= taken;
+    }
+}
+
+// What lies behind the end of a truncated image reads as zeroes, with the error beside it.
+void clear_vectors(Transfer& transfer) {
+    for (u32 i = transfer.vector_first; i < transfer.vector_end; ++i) {
+        std::memset(transfer.vectors[i].iov_base, 0, transfer.vectors[i].iov_len);
+    }
+}
+
+}  // namespace
+
+Dispatch::Dispatch(io::Kernel& kernel, Device& device, const backing::Handle& handle,
+                   ShardStats& stats, u32 requests_max, OnAnswer on_answer, void* context)
+    : kernel_(kernel),
+      device_(device),
+      handle_(handle),
+      stats_(stats),
+      on_answer_(on_answer),
+      context_(context),
+      pool_(requests_max) {}
+
+void Dispatch::start(Transfer& transfer) {
+    transfer.dispatch = this;
+    switch (transfer.op) {
+        case Op::read:
+        case Op::write:
+            fill_vectors(transfer);
+            access_start(transfer);
+            return;
+        case Op::write_zeroes:
+            if (!device_.backing().zero_supported(kind_of(transfer))) {
+                zeroes_start(transfer);
+                return;
+            }
+            access_start(transfer);
+            return;
+        case Op::discard: access_start(transfer); return;
+        case Op::flush:
+            // Nothing was ever written through a read-only device.
+            if (device_.geometry().read_only) {
+                finish(transfer, Errno::ok);
+                return;
+            }
+            sync_start(transfer);
+            return;
+    }
+}
+
+Kind Dispatch::kind_of(const Transfer& transfer) const {
+    switch (transfer.op) {
+        case Op::read: return Kind::read;
+        case Op::flush: return Kind::sync;
+        case Op::discard: return Kind::discard;
+        case Op::write: break;
+        case Op::write_zeroes:
+            if (!transfer.zeroing) return transfer.no_unmap ? Kind::zero_keep : Kind::zero_unmap;
+            break;
+    }
+    const bool durable = transfer.fua && device_.backing().durable_writes();
+    return durable ? Kind::write_durable : Kind::write;
+}
+
+void Dispatch::access_start(Transfer& transfer) {
+    backing::Access access;
+    access.kind = kind_of(transfer);
+    access.range = transfer.range;
+    if (moves_data(transfer)) {
+        if (transfer.zeroing) access.range.length = fill_zeroes(transfer);
+        access.vectors = &transfer.vectors[transfer.vector_first];
+        access.vector_count = transfer.vector_end - transfer.vector_first;
+        if (transfer.request_count == 1 && !transfer.zeroing) {
+            access.fixed_buffer = transfer.requests.front()->fixed_buffer;
+        }
+    }
+    transfer.durable = access.kind == Kind::write_durable;
+    if (transfer.fua && !transfer.durable) transfer.needs_sync = true;
+    transfer.operation = device_.backing().operation(handle_, access);
+    transfer.operation.force_async = transfer.force_async;
+    transfer.done = access_on_backing;
+    stats_.operations.add(1);
+    kernel_.submit(transfer);
+}
+
+void Dispatch::access_on_backing(io::Completion& completion) {
+    auto& transfer = static_cast<Transfer&>(completion);
+    Dispatch& dispatch = *transfer.dispatch;
+    if (completion.result < 0) {
+        dispatch.access_refused(transfer, errno_from(-completion.result));
+        return;
+    }
+    // Operations without data have no partial success.
+    const u64 bytes =
+        moves_data(transfer) ? static_cast<u64>(completion.result) : transfer.range.length;
+    dispatch.access_moved(transfer, bytes);
+}
+
+void Dispatch::access_moved(Transfer& transfer, u64 bytes) {
+    ASSERT(bytes <= transfer.range.length);
+    if (bytes == 0) {
+        // A read of nothing is the end of a file that was cut short under us; a write of nothing
+        // is a file system that gives no reason. Neither may be acknowledged.
+        if (transfer.op == Op::read) clear_vectors(transfer);
+        access_failed(transfer, Errno::io);
+        return;
+    }
+    if (moves_data(transfer)) drop_from_vectors(transfer, bytes);
+    transfer.range.offset += bytes;
+    transfer.range.length -= bytes;
+    transfer.retries = 0;
+    // Whoever has all of its bytes need not wait for its neighbours, nor fail with them.
+    while (transfer.request_count > 1 &&
+           transfer.requests.front()->range.end() <= transfer.range.offset) {
+        --transfer.request_count;
+        answer(*transfer.requests.pop(), Errno::ok);
+    }
+    if (transfer.range.length > 0) {
+        access_start(transfer);
+    } else if (transfer.needs_sync) {
+        sync_start(transfer);
+    } else {
+        finish(transfer, Errno::ok);
+    }
+}
+
+// An error that another attempt or another way may still turn into success.
+void Dispatch::access_refused(Transfer& transfer, Errno error) {
+    const backing::Backing& backing = device_.backing();
+    const bool again = error == Errno::again || error == Errno::interrupted;
+    if (again && transfer.retries < retries_max) {
+        ++transfer.retries;
+        transfer.force_async = error == Errno::again;
+        access_start(transfer);
+        return;
+    }
+    if (error == Errno::invalid && backing.fall_back_to_buffered(handle_, transfer.operation)) {
+        access_start(transfer);
+        return;
+    }
+    const bool by_range = transfer.op == Op::discard || transfer.op == Op::write_zeroes;
+    if (error == Errno::not_supported && by_range && !transfer.zeroing) {
+        if (backing.note_unsupported(kind_of(transfer), transfer.operation)) {
+            access_start(transfer);
+            return;
+        }
+        if (transfer.op == Op::write_zeroes) {
+            zeroes_start(transfer);
+            return;
+        }
+    }
+    // EAGAIN is between us and the kernel; no client knows what to do with it.
+    access_failed(transfer, again ? Errno::io : error);
+}
+
+void Dispatch::access_failed(Transfer& transfer, Errno error) {
+    // It may have been the sync in the write that failed, and with it earlier writes.
+    if (transfer.durable && error == Errno::io) device_.poison(error);
+    if (transfer.request_count > 1) {
+        split(transfer);
+        return;
+    }
+    finish(transfer, error);
+}
+
+void Dispatch::zeroes_start(Transfer& transfer) {
+    transfer.zeroing = true;
+    access_start(transfer);
+}
+
+void Dispatch::sync_start(Transfer& transfer) {
+    backing::Access sync;
+    sync.kind = Kind::sync;
+    transfer.operation = device_.backing().operation(handle_, sync);
+    transfer.done = sync_on_backing;
+    stats_.operations.add(1);
+    kernel_.submit(transfer);
+}
+
+void Dispatch::sync_on_backing(io::Completion& completion) {
+    auto& transfer = static_cast<Transfer&>(completion);
+    Dispatch& dispatch = *transfer.dispatch;
+    const Errno error = completion.result < 0 ? errno_from(-completion.result) : Errno::ok;
+    const bool again = error == Errno::again || error == Errno::interrupted;
+    if (again && transfer.retries < retries_max) {
+        ++transfer.retries;
+        dispatch.sync_start(transfer);
+        return;
+    }
+    if (error != Errno::ok) {
+        dispatch.device_.poison(error);
+        dispatch.finish(transfer, again ? Errno::io : error);
+        return;
+    }
+    // Another shard's sync may have failed while ours was under way; ours covers its writes too.
+    dispatch.finish(transfer, dispatch.device_.poisoned() ? Errno::io : Errno::ok);
+}
+
+// One of several adjacent requests failed and the kernel does not say which: each goes by itself,
+// so that one bad block does not fail its neighbours.
+void Dispatch::split(Transfer& transfer) {
+    RequestList requests = transfer.requests.take();
+    pool_.give_back(transfer);
+    while (Request* request = requests.pop()) start(pool_.take(*request));
+}
+
+void Dispatch::finish(Transfer& transfer, Errno result) {
+    RequestList requests = transfer.requests.take();
+    pool_.give_back(transfer);
+    while (Request* request = requests.pop()) answer(*request, result);
+}
+
+void Dispatch::answer(Request& request, Errno result) {
+    request.result = result;
+    on_answer_(context_, request);
+}
+
+}  // namespace ringloop::engine

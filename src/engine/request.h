@@ -1,0 +1,39 @@
+// One request of a client, in a slot that its frontend owns and reuses.
+//
+// The frontend fills the first part, calls Shard::submit, and leaves the slot alone until `done`
+// was called, exactly once, from the shard's loop. The engine knows bytes and ranges only.
+#pragma once
+
+#include "base/errno.h"
+#include "base/list.h"
+#include "base/range.h"
+
+namespace ringloop::engine {
+
+enum class Op : u8 { read, write, flush, discard, write_zeroes };
+inline constexpr u32 op_count = 5;
+const char* name_of(Op op);
+
+struct Request {
+    // Filled by the frontend.
+    Op op = Op::read;
+    bool fua = false;             // write, write_zeroes: durable before it is acknowledged
+    bool no_unmap = false;        // write_zeroes: the blocks stay allocated
+    ByteRange range{};            // bytes of the device; empty for a flush
+    std::byte* buffer = nullptr;  // read, write: range.length bytes, the frontend's
+    i32 fixed_buffer = -1;        // registered buffer that contains all of `buffer`, or -1
+    u64 cgroup = 0;               // id of the issuing cgroup; 0: not known
+    void (*done)(Request&) = nullptr;
+
+    // The answer. After anything but ok, nothing is promised about the range (reads: the buffer).
+    Errno result = Errno::ok;
+
+    // The engine's, while it is in flight.
+    bool active = false;
+    u64 started_ns = 0;
+    Request* next = nullptr;
+};
+
+using RequestList = Fifo<Request, &Request::next>;
+
+}  // namespace ringloop::engine

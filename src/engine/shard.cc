@@ -1,0 +1,177 @@
+#include "engine/shard.h"
+
+#include <sys/eventfd.h>
+
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace ringloop::engine {
+
+Result<std::unique_ptr<Shard>> Shard::create(io::Kernel& kernel, Device& device, u32 requests_max) {
+    auto handle = device.backing().open_handle(kernel);
+    if (!handle) return std::unexpected(handle.error());
+    // Without EFD_NONBLOCK the ring's read waits for the event instead of failing with EAGAIN.
+    UniqueFd wakeup_fd(::eventfd(0, EFD_CLOEXEC));
+    if (!wakeup_fd) return fail_errno(errno, "cannot create an eventfd");
+    return std::unique_ptr<Shard>(
+        new Shard(kernel, device, std::move(*handle), std::move(wakeup_fd), requests_max));
+}
+
+Shard::Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueFd wakeup_fd,
+             u32 requests_max)
+    : kernel_(kernel),
+      device_(device),
+      handle_(std::move(handle)),
+      wakeup_fd_(std::move(wakeup_fd)),
+      dispatch_(kernel, device, handle_, stats_, requests_max, dispatch_on_answer, this),
+      plug_(dispatch_.pool(), stats_) {
+    wakeup_.shard = this;
+}
+
+Shard::~Shard() { ASSERT(idle()); }
+
+void Shard::run() {
+    wakeup_start();
+    while (true) {
+        kernel_.run_once(io::wait_forever_ns);
+        pass_end();
+        if (!stopping_.load(std::memory_order_acquire) || !idle()) continue;
+        // The read of the wakeup ends too before the ring may go away.
+        if (!wakeup_.armed) return;
+        wake();
+    }
+}
+
+void Shard::submit(Request& request) {
+    ASSERT(!request.active && request.next == nullptr);
+    request.active = true;
+    request.started_ns = kernel_.now_ns();
+    stats_.started.add(1);
+    if (frozen_) {
+        held_.push(request);
+        return;
+    }
+    admit(request);
+}
+
+void Shard::admit(Request& request) {
+    ++inflight_;
+    request.result = device_.admit(request);
+    const bool empty = request.op != Op::flush && request.range.length == 0;
+    if (request.result != Errno::ok || empty) {
+        answered_.push(request);
+        return;
+    }
+    plug_.add(request);
+}
+
+// Everything that the pass brought in is here now; answers may bring in more.
+void Shard::pass_end() {
+    stats_.passes.add(1);
+    while (!answered_.empty() || !plug_.empty()) {
+        while (Request* request = answered_.pop()) finish(*request);
+        TransferList transfers = plug_.unplug();
+        while (Transfer* transfer = transfers.pop()) dispatch_.start(*transfer);
+    }
+    if (frozen_ && on_frozen_ && inflight_ == 0) {
+        auto* on_frozen = std::exchange(on_frozen_, nullptr);
+        on_frozen(on_frozen_context_);
+    }
+}
+
+void Shard::dispatch_on_answer(void* shard, Request& request) {
+    static_cast<Shard*>(shard)->finish(request);
+}
+
+void Shard::finish(Request& request) {
+    ASSERT(request.active && inflight_ > 0);
+    OpStats& stats = stats_.of(request.op);
+    stats.requests.add(1);
+    stats.latency_ns.record(kernel_.now_ns() - request.started_ns);
+    if (request.result == Errno::ok) {
+        stats.bytes.add(request.range.length);
+    } else {
+        if (stats.errors.get() == 0) {
+            log::warning("{}: {} of {} bytes at {} failed: {}; further ones are only counted",
+                         device_.backing().path(), name_of(request.op), request.range.length,
+                         request.range.offset, describe(request.result));
+        }
+        stats.errors.add(1);
+    }
+    stats_.finished.add(1);
+    --inflight_;
+    request.active = false;
+    request.done(request);
+}
+
+void Shard::freeze(void (*on_frozen)(void*), void* context) {
+    ASSERT(!frozen_);
+    frozen_ = true;
+    on_frozen_ = on_frozen;
+    on_frozen_context_ = context;
+}
+
+void Shard::thaw() {
+    ASSERT(frozen_);
+    frozen_ = false;
+    on_frozen_ = nullptr;
+    RequestList held = held_.take();
+    while (Request* request = held.pop()) admit(*request);
+}
+
+bool Shard::idle() const {
+    return inflight_ == 0 && held_.empty() && mailbox_.load(std::memory_order_acquire) == nullptr;
+}
+
+void Shard::post(Message& message) {
+    Message* head = mailbox_.load(std::memory_order_relaxed);
+    do {
+        message.next = head;
+    } while (!mailbox_.compare_exchange_weak(head, &message, std::memory_order_release,
+                                             std::memory_order_relaxed));
+    wake();
+}
+
+void Shard::stop() {
+    stopping_.store(true, std::memory_order_release);
+    wake();
+}
+
+void Shard::wake() {
+    const u64 one = 1;
+    // Fails only when 2^64-1 wakeups are pending, and then the loop is woken anyway.
+    [[maybe_unused]] const ssize_t written = ::write(wakeup_fd_.get(), &one, sizeof one);
+}
+
+void Shard::wakeup_start() {
+    wakeup_.operation = {.code = io::Operation::Code::read,
+                         .file = {wakeup_fd_.get(), false},
+                         .offset = io::no_offset,
+                         .length = sizeof wakeup_.count,
+                         .data = reinterpret_cast<std::byte*>(&wakeup_.count)};
+    wakeup_.done = wakeup_on_event;
+    wakeup_.armed = true;
+    kernel_.submit(wakeup_);
+}
+
+void Shard::wakeup_on_event(io::Completion& completion) {
+    Shard& shard = *static_cast<Wakeup&>(completion).shard;
+    shard.wakeup_.armed = false;
+    // Newest first in the mailbox; run in the order of posting.
+    Message* newest = shard.mailbox_.exchange(nullptr, std::memory_order_acquire);
+    Message* oldest = nullptr;
+    while (newest) {
+        Message* message = std::exchange(newest, newest->next);
+        message->next = oldest;
+        oldest = message;
+    }
+    while (oldest) {
+        Message* message = std::exchange(oldest, oldest->next);
+        message->next = nullptr;
+        message->run(*message, shard);
+    }
+    if (!shard.stopping_.load(std::memory_order_acquire) || !shard.idle()) shard.wakeup_start();
+}
+
+}  // namespace ringloop::engine

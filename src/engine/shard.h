@@ -1,0 +1,97 @@
+// A shard is one thread with one ring: the requests of its queues and their backing I/O share it,
+// and each pass of its loop costs one system call. Shards share nothing but the Device.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/unique_fd.h"
+#include "engine/device.h"
+#include "engine/dispatch.h"
+#include "engine/plug.h"
+#include "engine/stats.h"
+#include "io/kernel.h"
+
+namespace ringloop::engine {
+
+class Shard;
+
+// Something for a shard's thread to do, sent from another thread. Not owned; in place until run.
+struct Message {
+    void (*run)(Message&, Shard&) = nullptr;
+    Message* next = nullptr;
+};
+
+class Shard {
+public:
+    // On the shard's own thread. `requests_max`: slots of all its frontends together.
+    static Result<std::unique_ptr<Shard>> create(io::Kernel& kernel, Device& device,
+                                                 u32 requests_max);
+    ~Shard();
+
+    // The life of a request starts here. Shard's thread, from a callback of the loop; the request
+    // is answered by its `done`, later, from the loop.
+    void submit(Request& request);
+
+    // Shard's thread: serves until stop() was called and nothing is in flight.
+    void run();
+
+    // Any thread.
+    void post(Message& message);
+    void stop();
+
+    // Shard's thread. Between freeze and thaw, requests are held back before admission; `on_frozen`
+    // is called from the loop once none is in flight below.
+    void freeze(void (*on_frozen)(void*), void* context);
+    void thaw();
+
+    // The end of one pass of the loop: answers, and dispatches what the pass brought in. Called by
+    // run(); a simulated world that turns the loop itself calls it after each run_once.
+    void pass_end();
+
+    io::Kernel& kernel() { return kernel_; }
+    Device& device() { return device_; }
+    const ShardStats& stats() const { return stats_; }
+
+private:
+    // The eventfd that wakes the loop for messages.
+    struct Wakeup : io::Completion {
+        Shard* shard = nullptr;
+        bool armed = false;
+        u64 count = 0;
+    };
+
+    Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueFd wakeup_fd,
+          u32 requests_max);
+
+    void admit(Request& request);
+    void finish(Request& request);
+    void wake();
+    void wakeup_start();
+    static void wakeup_on_event(io::Completion& completion);
+    static void dispatch_on_answer(void* shard, Request& request);
+    bool idle() const;
+
+    io::Kernel& kernel_;
+    Device& device_;
+    backing::Handle handle_;
+    UniqueFd wakeup_fd_;
+    ShardStats stats_;
+
+    // Owned by the shard's thread.
+    Dispatch dispatch_;
+    Plug plug_;             // fills transfers of dispatch_'s pool
+    RequestList answered_;  // waiting for the end of the pass
+    RequestList held_;      // arrived while frozen
+    bool frozen_ = false;
+    void (*on_frozen_)(void*) = nullptr;
+    void* on_frozen_context_ = nullptr;
+    u64 inflight_ = 0;
+    Wakeup wakeup_;
+
+    // Shared.
+    std::atomic<Message*> mailbox_ = nullptr;
+    std::atomic<bool> stopping_ = false;
+};
+
+}  // namespace ringloop::engine

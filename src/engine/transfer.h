@@ -1,0 +1,83 @@
+// One operation on the backing that serves one request or several adjacent ones.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <memory>
+
+#include "engine/request.h"
+#include "io/kernel.h"
+
+namespace ringloop::engine {
+
+class Dispatch;
+
+// 64 pages of 4 KiB make 256 KiB of vectors; 1280 KiB is what the kernel's driver takes at most.
+inline constexpr u32 merge_requests_max = 64;
+inline constexpr u64 merge_bytes_max = 1280 * kib;
+
+struct Transfer : io::Completion {
+    Op op = Op::read;
+    bool fua = false;
+    bool no_unmap = false;
+    u64 cgroup = 0;
+    Dispatch* dispatch = nullptr;
+
+    // Where it stands.
+    u32 retries = 0;
+    bool force_async = false;  // told EAGAIN: let the kernel block for it on a worker
+    bool durable = false;      // the operation in flight is durable by itself (FUA)
+    bool needs_sync = false;   // FUA, and a part of it was not durable by itself
+    bool zeroing = false;      // write_zeroes by writing zeroes
+    Transfer* link = nullptr;  // on a list of the engine, while not on one of the kernel
+
+    // Its requests, in the order of their addresses, and what is left of their common range.
+    RequestList requests;
+    u32 request_count = 0;
+    ByteRange range;
+
+    // What is left to move: vectors[vector_first] to vectors[vector_end - 1].
+    u32 vector_first = 0;
+    u32 vector_end = 0;
+    std::array<iovec, merge_requests_max> vectors{};
+};
+
+using TransferList = Fifo<Transfer, &Transfer::link>;
+
+// As many transfers as there are request slots, so taking one never fails.
+class TransferPool {
+public:
+    explicit TransferPool(u32 count) : transfers_(std::make_unique<Transfer[]>(count)) {
+        for (u32 i = 0; i < count; ++i) free_.push(transfers_[i]);
+    }
+
+    // A transfer for `request` alone.
+    Transfer& take(Request& request) {
+        Transfer* transfer = free_.pop();
+        ASSERT(transfer != nullptr);
+        transfer->op = request.op;
+        transfer->fua = request.fua;
+        transfer->no_unmap = request.no_unmap;
+        transfer->cgroup = request.cgroup;
+        transfer->retries = 0;
+        transfer->force_async = transfer->durable = false;
+        transfer->needs_sync = transfer->zeroing = false;
+        transfer->vector_first = transfer->vector_end = 0;
+        transfer->range = request.range;
+        transfer->request_count = 1;
+        transfer->requests.push(request);
+        return *transfer;
+    }
+
+    void give_back(Transfer& transfer) {
+        ASSERT(transfer.requests.empty());
+        free_.push_front(transfer);  // the one whose memory is warm goes out next
+    }
+
+private:
+    std::unique_ptr<Transfer[]> transfers_;
+    TransferList free_;
+};
+
+}  // namespace ringloop::engine

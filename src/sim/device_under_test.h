@@ -1,0 +1,74 @@
+// A real engine on a scripted kernel: what the unit tests of the engine and the frontends stand on.
+// Nothing is read from or written to the image: the test plays the backing.
+#pragma once
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/shard.h"
+#include "sim/scripted_kernel.h"
+
+namespace ringloop::sim {
+
+class DeviceUnderTest {
+public:
+    static constexpr u64 image_bytes = 16 * mib;
+    static constexpr u32 slots_max = 128;
+
+    explicit DeviceUnderTest(backing::Options options = {}) {
+        const char* base = ::getenv("TEST_TMPDIR");
+        path_ = std::string(base ? base : "/var/tmp") + "/ringloop-engine-XXXXXX";
+        const UniqueFd fd(::mkostemp(path_.data(), O_CLOEXEC));
+        ASSERT(fd && ::ftruncate(fd.get(), static_cast<off_t>(image_bytes)) == 0);
+        options.path = path_;
+        auto opened = backing::Backing::open(options);
+        ::unlink(path_.c_str());
+        ASSERT(opened.has_value());
+        backing_ = std::move(*opened);
+        device_ = std::make_unique<engine::Device>(*backing_);
+        auto shard = engine::Shard::create(kernel, *device_, slots_max);
+        ASSERT(shard.has_value());
+        shard_ = std::move(*shard);
+        buffers_.resize((slots_max + 1) * slot_bytes);
+    }
+
+    engine::Device& device() { return *device_; }
+    engine::Shard& shard() { return *shard_; }
+
+    // Page aligned, slot_bytes long.
+    std::byte* buffer(u32 slot) {
+        const u64 start = align_up(reinterpret_cast<u64>(buffers_.data()), 4096);
+        return reinterpret_cast<std::byte*>(start) + slot * slot_bytes;
+    }
+
+    // One turn of the shard's loop: completions first, then what the pass brought in.
+    void pass() {
+        kernel.run_once(0);
+        shard_->pass_end();
+    }
+
+    ScriptedKernel kernel;
+
+    static constexpr u64 slot_bytes = 64 * kib;
+
+private:
+    std::string path_;
+    std::vector<std::byte> buffers_;
+    std::unique_ptr<backing::Backing> backing_;
+    std::unique_ptr<engine::Device> device_;
+    std::unique_ptr<engine::Shard> shard_;
+};
+
+// A request that counts its answers.
+struct TestRequest : engine::Request {
+    TestRequest() {
+        done = [](engine::Request& request) { ++static_cast<TestRequest&>(request).answers; };
+    }
+    u32 answers = 0;
+};
+
+}  // namespace ringloop::sim
