@@ -1,0 +1,178 @@
+#include "cli/arguments.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/size.h"
+#include "cli/output.h"
+#include "version.h"
+
+namespace ringloop::cli {
+namespace {
+
+constexpr const char* image_text = "image file or block device";
+
+// What the parser stores as text until it is checked.
+struct DeviceTexts {
+    std::string offset = "0";
+    std::string sizelimit = "0";
+    std::string sector_size = "0";
+    std::string direct_io = "auto";
+    std::string transport = "auto";
+};
+
+struct Texts {
+    DeviceTexts attach;
+    DeviceTexts serve;
+    int ready_fd = -1;
+};
+
+struct Parsed {
+    Texts texts;
+    Attach attach;
+    Serve serve;
+    Detach detach;
+    List list;
+    StatusOf status;
+    Recover recover;
+    Doctor doctor;
+};
+
+void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceTexts& texts) {
+    verb.add_option("-n,--name", options.name, "name of the device [its own: ublkb0]");
+    verb.add_option("--transport", texts.transport, "auto or ublk [auto]");
+    verb.add_option("-o,--offset", texts.offset, "where the device begins in the image; 1M, 512K");
+    verb.add_option("--sizelimit", texts.sizelimit, "size of the device [to the end of the image]");
+    verb.add_flag("-r,--read-only", options.read_only, "refuse writes");
+    verb.add_option("-b,--sector-size", texts.sector_size, "512, 1024, 2048 or 4096 [512]");
+    // A flag, so that "--direct-io IMAGE" does not take the image for its value.
+    verb.add_flag("--direct-io{on}", texts.direct_io,
+                  "=on, off or auto: bypass the page cache [auto]");
+    verb.add_option("--queues", options.queues, "queues, a thread each [1]");
+    verb.add_option("--depth", options.depth, "requests in flight in each queue [128]");
+}
+
+void add_verbs(CLI::App& app, Parsed& parsed) {
+    auto& attach = *app.add_subcommand("attach", "make an image a block device; prints its path");
+    attach.add_option("IMAGE", parsed.attach.options.image, image_text)->required();
+    add_device_options(attach, parsed.attach.options, parsed.texts.attach);
+    attach.add_flag("--json", parsed.attach.json, "print an object instead of the path");
+
+    auto& serve = *app.add_subcommand("serve", "the same in the foreground, until ^C or detach");
+    // Not required: --recover knows it from the state file.
+    serve.add_option("IMAGE", parsed.serve.request.options.image, image_text);
+    add_device_options(serve, parsed.serve.request.options, parsed.texts.serve);
+    serve.add_option("--recover", parsed.serve.request.recover_name)->group("");
+    serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
+
+    auto& detach = *app.add_subcommand("detach", "end devices; returns when they are gone");
+    detach.add_option("TARGET", parsed.detach.targets, "device, name or image");
+    detach.add_flag("-a,--all", parsed.detach.all, "every device");
+    detach.add_option("--timeout", parsed.detach.timeout_s,
+                      "seconds to wait for others to let go of the device [10]");
+    detach.add_flag("--force", parsed.detach.force, "take it from whoever uses it");
+    detach.add_flag("--json", parsed.detach.json, "print what was detached");
+
+    auto& list = *app.add_subcommand("list", "all devices");
+    list.add_flag("--json", parsed.list.json, "print an array of objects");
+
+    auto& status = *app.add_subcommand("status", "one device and its counters");
+    status.add_option("TARGET", parsed.status.target, "device, name or image")->required();
+    status.add_flag("--json", parsed.status.json, "print an object");
+
+    auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
+    recover.add_option("TARGET", parsed.recover.targets, "device, name or image");
+    recover.add_flag("-a,--all", parsed.recover.all, "every device whose server died");
+    recover.add_flag("--json", parsed.recover.json, "print the devices as objects");
+
+    auto& doctor = *app.add_subcommand("doctor", "what this host can do, and what to change");
+    doctor.add_flag("--json", parsed.doctor.json, "print an object");
+}
+
+Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
+    const auto offset = parse_size(texts.offset, "--offset");
+    if (!offset) return std::unexpected(offset.error());
+    const auto sizelimit = parse_size(texts.sizelimit, "--sizelimit");
+    if (!sizelimit) return std::unexpected(sizelimit.error());
+    const auto sector = parse_size(texts.sector_size, "--sector-size");
+    if (!sector) return std::unexpected(sector.error());
+    const auto direct_io = control::parse_direct_io(texts.direct_io);
+    if (!direct_io) return std::unexpected(direct_io.error());
+    const auto transport = control::parse_transport(texts.transport);
+    if (!transport) return std::unexpected(transport.error());
+
+    options.offset_bytes = *offset;
+    options.sizelimit_bytes = *sizelimit;
+    // What does not fit is no sector size either; check_options refuses it.
+    options.sector_size_bytes = static_cast<u32>(std::min<u64>(*sector, ~u32{0}));
+    options.direct_io = *direct_io;
+    options.transport = *transport;
+    return control::check_options(options);
+}
+
+int refuse(const std::string& message, int code) {
+    print_error(message);
+    return code;
+}
+
+std::expected<Command, int> bad_value(const Status& status) {
+    return std::unexpected(refuse(status.error().message, exit_failed));
+}
+
+std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) {
+    const auto usage = [&verb](const char* what) {
+        return std::unexpected(
+            refuse(fmt::format("{}: {}; see ringloop {} --help", verb, what, verb), exit_usage));
+    };
+    if (verb == "attach") {
+        const Status read = read_texts(parsed.texts.attach, parsed.attach.options);
+        if (!read) return bad_value(read);
+        return parsed.attach;
+    }
+    if (verb == "serve") {
+        control::ServeRequest& request = parsed.serve.request;
+        if (request.options.image.empty() == request.recover_name.empty()) {
+            return usage("no image given");
+        }
+        if (parsed.texts.ready_fd >= 0) request.ready_fd = parsed.texts.ready_fd;
+        if (!request.recover_name.empty()) return parsed.serve;
+        const Status read = read_texts(parsed.texts.serve, request.options);
+        if (!read) return bad_value(read);
+        return parsed.serve;
+    }
+    if (verb == "detach") {
+        if (parsed.detach.targets.empty() != parsed.detach.all) {
+            return usage("name the devices, or give --all");
+        }
+        return parsed.detach;
+    }
+    if (verb == "recover") {
+        if (parsed.recover.targets.empty() != parsed.recover.all) {
+            return usage("name the devices, or give --all");
+        }
+        return parsed.recover;
+    }
+    if (verb == "list") return parsed.list;
+    if (verb == "status") return parsed.status;
+    return parsed.doctor;
+}
+
+}  // namespace
+
+std::expected<Command, int> parse_arguments(int count, const char* const* arguments) {
+    CLI::App app("Attach disk images as block devices, in user space, on io_uring.", "ringloop");
+    app.set_version_flag("--version", "ringloop " + std::string(version));
+    app.require_subcommand(1);
+    app.set_help_flag("-h,--help", "this text, or that of a verb");
+    Parsed parsed;
+    add_verbs(app, parsed);
+    try {
+        app.parse(count, arguments);
+        return command_of(app.get_subcommands().front()->get_name(), parsed);
+    } catch (const CLI::Success& success) {
+        return std::unexpected(app.exit(success));  // --help, --version
+    } catch (const CLI::ParseError& error) {
+        return std::unexpected(refuse(one_line(error.what()) + "; see ringloop --help", exit_usage));
+    }
+}
+
+}  // namespace ringloop::cli

@@ -1,0 +1,61 @@
+// The command line as a value. One verb, one structure; main.cc maps each to its function.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "control/server.h"
+
+namespace ringloop::cli {
+
+// Exit codes of every verb.
+inline constexpr int exit_done = 0;
+inline constexpr int exit_failed = 1;  // with one line on stderr
+inline constexpr int exit_usage = 2;
+inline constexpr int exit_interrupted = 130;
+
+struct Attach {
+    control::DeviceOptions options;
+    bool json = false;
+};
+
+struct Serve {
+    control::ServeRequest request;
+};
+
+struct Detach {
+    std::vector<std::string> targets;
+    bool all = false;
+    bool force = false;
+    u32 timeout_s = 10;
+    bool json = false;
+};
+
+struct List {
+    bool json = false;
+};
+
+struct StatusOf {
+    std::string target;
+    bool json = false;
+};
+
+struct Recover {
+    std::vector<std::string> targets;
+    bool all = false;
+    bool json = false;
+};
+
+struct Doctor {
+    bool json = false;
+};
+
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Recover, Doctor>;
+
+// The command, or the exit code when there is nothing left to do: help was printed (0), or a line
+// that says what is wrong (1 for a bad value, 2 for bad usage).
+std::expected<Command, int> parse_arguments(int count, const char* const* arguments);
+
+}  // namespace ringloop::cli

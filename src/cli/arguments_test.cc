@@ -1,0 +1,102 @@
+#include "cli/arguments.h"
+
+#include <gtest/gtest.h>
+
+namespace ringloop::cli {
+namespace {
+
+std::expected<Command, int> parse(std::vector<std::string> words) {
+    std::vector<const char*> pointers = {"ringloop"};
+    for (const std::string& word : words) pointers.push_back(word.c_str());
+    return parse_arguments(static_cast<int>(pointers.size()), pointers.data());
+}
+
+template <typename Verb>
+Verb parsed(std::vector<std::string> words) {
+    const auto command = parse(std::move(words));
+    EXPECT_TRUE(command);
+    if (!command) return {};
+    EXPECT_TRUE(std::holds_alternative<Verb>(*command));
+    return std::get<Verb>(*command);
+}
+
+// attach hands its options to serve as arguments; nothing may be lost or changed on the way.
+TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
+    std::vector<control::DeviceOptions> all(4, {.image = "disk.img"});
+    all[1] = {.image = "--help",
+              .name = "n.a-m_e",
+              .transport = control::TransportChoice::ublk,
+              .offset_bytes = 1'048'576,
+              .sizelimit_bytes = ~u64{0},
+              .read_only = true,
+              .sector_size_bytes = 4096,
+              .direct_io = backing::DirectIo::off,
+              .queues = 4096,
+              .depth = 1};
+    all[2].image = "-";
+    all[3].image = "a b\n=c";
+    for (const control::DeviceOptions& options : all) {
+        std::vector<std::string> words = control::serve_arguments(options);
+        words.insert(words.begin(), "serve");
+        EXPECT_EQ(parsed<Serve>(words).request.options, options);
+    }
+}
+
+TEST(Arguments, take_sizes_as_people_write_them) {
+    const auto options =
+        parsed<Attach>({"attach", "i", "-o", "1M", "--sizelimit", "1GB", "-b", "4K"}).options;
+    EXPECT_EQ(options.offset_bytes, mib);
+    EXPECT_EQ(options.sizelimit_bytes, 1'000'000'000U);
+    EXPECT_EQ(options.sector_size_bytes, 4096U);
+}
+
+TEST(Arguments, let_direct_io_stand_alone_before_the_image) {
+    const auto options = parsed<Attach>({"attach", "--direct-io", "disk.img"}).options;
+    EXPECT_EQ(options.image, "disk.img");
+    EXPECT_EQ(options.direct_io, backing::DirectIo::on);
+    EXPECT_EQ(parsed<Attach>({"attach", "--direct-io=off", "i"}).options.direct_io,
+              backing::DirectIo::off);
+    EXPECT_EQ(parsed<Attach>({"attach", "i"}).options.direct_io, backing::DirectIo::automatic);
+}
+
+TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
+    EXPECT_EQ(parsed<Detach>({"detach", "a", "b", "--force", "--timeout", "3"}).targets,
+              (std::vector<std::string>{"a", "b"}));
+    EXPECT_TRUE(parsed<Detach>({"detach", "--all"}).all);
+    EXPECT_EQ(parse({"detach"}).error(), exit_usage);
+    EXPECT_EQ(parse({"detach", "--all", "a"}).error(), exit_usage);
+}
+
+TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
+    const std::vector<std::vector<std::string>> all = {
+        {},          {"frobnicate"},          {"attach"},      {"attach", "a", "b"},
+        {"serve"},   {"attach", "a", "-x"},   {"status"},      {"attach", "a", "--queues=many"},
+        {"recover"}, {"attach", "a", "--queues=-1"}, {"serve", "a", "--recover=b"}};
+    for (const auto& words : all) {
+        const auto command = parse(words);
+        ASSERT_FALSE(command);
+        EXPECT_EQ(command.error(), exit_usage) << (words.empty() ? "" : words[0]);
+    }
+}
+
+TEST(Arguments, with_a_value_that_no_device_can_have_are_a_failure) {
+    const std::vector<std::string> bad = {
+        "--queues=0", "--depth=0", "--sector-size=1000",         "--offset=x",  "--name=..",
+        "--offset=-1", "--direct-io=maybe", "--transport=teleport", "--sizelimit=99E"};
+    for (const std::string& word : bad) {
+        const auto command = parse({"attach", word, "disk.img"});
+        ASSERT_FALSE(command) << word;
+        EXPECT_EQ(command.error(), exit_failed) << word;
+    }
+}
+
+TEST(Arguments, that_ask_for_help_or_the_version_are_done_at_once) {
+    for (const char* word : {"--help", "--version", "-h"}) {
+        const auto command = parse({word});
+        ASSERT_FALSE(command);
+        EXPECT_EQ(command.error(), exit_done) << word;
+    }
+}
+
+}  // namespace
+}  // namespace ringloop::cli

@@ -1,0 +1,36 @@
+#include "cli/background.h"
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "cli/arguments.h"
+#include "cli/output.h"
+#include "control/spawn.h"
+#include "control/state.h"
+
+namespace ringloop::cli {
+
+using nlohmann::json;
+
+Result<json> start_in_background(const std::vector<std::string>& arguments) {
+    const auto line = control::spawn_server(arguments);
+    if (!line) return std::unexpected(line.error());
+    auto device = control::parse_json(*line);
+    if (!device || !device->is_object() || !device->contains("device") ||
+        !(*device)["device"].is_string()) {
+        return fail(EIO, "the server said something else than its device: {}", *line);
+    }
+    if (device->contains("warnings") && (*device)["warnings"].is_array()) {
+        for (const json& warning : (*device)["warnings"]) {
+            if (warning.is_string()) print_warning(warning.get<std::string>());
+        }
+    }
+    return std::move(*device);
+}
+
+int report(const Error& error) {
+    print_error(error.message);
+    return error.number == EINTR ? exit_interrupted : exit_failed;
+}
+
+}  // namespace ringloop::cli

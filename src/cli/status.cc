@@ -1,0 +1,118 @@
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/size.h"
+#include "cli/background.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "control/detach.h"
+#include "control/devices.h"
+
+namespace ringloop::cli {
+namespace {
+
+using nlohmann::json;
+
+// Of a live device, as its server tells it; of any other, what its state file says.
+Result<json> full_status(const control::RuntimeDir& directory,
+                         const control::KnownDevice& device) {
+    const control::DeviceState& state = device.state;
+    if (!device.served || state.phase != control::Phase::live) {
+        return control::to_json(state, device.status_word());
+    }
+    const auto answer = control::ask_server(directory, state.name, R"({"verb":"status"})");
+    if (!answer) {
+        return fail(answer.error().number, "{}: {}", state.device, answer.error().message);
+    }
+    auto object = control::parse_json(*answer);
+    if (!object || !object->is_object()) {
+        return fail(EIO, "{}: its server answers something else than a status", state.device);
+    }
+    return std::move(*object);
+}
+
+// The server may be of another version than we are: what is missing or of another kind is "-".
+std::string text_of(const json& object, const char* field) {
+    const auto found = object.find(field);
+    if (found == object.end()) return "-";
+    if (found->is_string()) return found->get<std::string>();
+    if (found->is_boolean()) return found->get<bool>() ? "yes" : "no";
+    if (found->is_number()) return control::dump_json(*found);
+    return "-";
+}
+
+std::string size_of(const json& object, const char* field) {
+    const auto found = object.find(field);
+    if (found == object.end() || !found->is_number_unsigned()) return "-";
+    const u64 bytes = found->get<u64>();
+    return fmt::format("{} bytes ({})", bytes, format_size(bytes));
+}
+
+// "no: the reason"
+std::string with_reason(const json& object, const std::string& field) {
+    std::string text = text_of(object, field.c_str());
+    const std::string reason = text_of(object, (field + "_reason").c_str());
+    if (reason != "-" && !reason.empty()) text += ": " + reason;
+    return text;
+}
+
+std::string facts_table(const json& object) {
+    std::vector<std::vector<std::string>> rows;
+    for (const char* field : {"name", "device", "transport", "backing_file"}) {
+        rows.push_back({field, text_of(object, field)});
+    }
+    for (const char* field : {"size_bytes", "offset_bytes", "sizelimit_bytes"}) {
+        rows.push_back({field, size_of(object, field)});
+    }
+    for (const char* field : {"sector_size", "read_only", "queues", "depth", "pid", "state",
+                              "started_at"}) {
+        rows.push_back({field, text_of(object, field)});
+    }
+    for (const char* field : {"direct_io", "poisoned", "io_flusher", "memory_locked",
+                              "oom_protected", "private_mounts"}) {
+        if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
+    }
+    return format_table(rows);
+}
+
+std::string stats_table(const json& stats) {
+    constexpr std::array<const char*, 4> quantiles = {"p50", "p99", "p999", "max"};
+    std::vector<std::vector<std::string>> rows = {
+        {"", "REQUESTS", "BYTES", "ERRORS", "P50 us", "P99 us", "P99.9 us", "MAX us"}};
+    for (const auto& [op, counters] : stats.items()) {
+        if (!counters.is_object()) continue;
+        std::vector<std::string> row = {op};
+        for (const char* field : {"requests", "bytes", "errors"}) {
+            row.push_back(text_of(counters, field));
+        }
+        const auto latency = counters.find("latency_us");
+        for (const char* quantile : quantiles) {
+            const bool known = latency != counters.end() && latency->is_object();
+            row.push_back(known ? text_of(*latency, quantile) : "-");
+        }
+        rows.push_back(std::move(row));
+    }
+    return format_table(rows) + fmt::format("\nmerged {}, operations {}, in flight {}",
+                                            text_of(stats, "merged"), text_of(stats, "operations"),
+                                            text_of(stats, "inflight"));
+}
+
+}  // namespace
+
+int run(const StatusOf& command) {
+    const auto directory = control::RuntimeDir::open();
+    if (!directory) return report(directory.error());
+    const auto device = control::find_device(*directory, command.target);
+    if (!device) return report(device.error());
+    const auto object = full_status(*directory, *device);
+    if (!object) return report(object.error());
+    if (command.json) {
+        return print_line(control::dump_json(*object, true)) ? exit_done : exit_failed;
+    }
+    std::string text = facts_table(*object);
+    const auto stats = object->find("stats");
+    if (stats != object->end() && stats->is_object()) text += "\n\n" + stats_table(*stats);
+    return print_line(text) ? exit_done : exit_failed;
+}
+
+}  // namespace ringloop::cli

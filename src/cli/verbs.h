@@ -1,0 +1,16 @@
+// Each verb does what its structure says, prints the outcome, and returns the exit code.
+#pragma once
+
+#include "cli/arguments.h"
+
+namespace ringloop::cli {
+
+int run(const Attach& command);
+int run(const Serve& command);
+int run(const Detach& command);
+int run(const List& command);
+int run(const StatusOf& command);
+int run(const Recover& command);
+int run(const Doctor& command);
+
+}  // namespace ringloop::cli

@@ -1,0 +1,149 @@
+#include "control/control_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ringloop::control {
+namespace {
+
+Result<sockaddr_un> address_of(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return fail(ENAMETOOLONG, "{}: too long", path);
+    std::memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+UniqueFd seqpacket_socket() {
+    return UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+// One packet; "" for the end of the connection, nullopt when it is too long or broken.
+std::optional<std::string> receive(int fd) {
+    std::string text(message_bytes_max, '\0');
+    const ssize_t length = ::recv(fd, text.data(), text.size(), MSG_TRUNC);
+    if (length < 0 || static_cast<std::size_t>(length) > text.size()) return std::nullopt;
+    text.resize(static_cast<std::size_t>(length));
+    return text;
+}
+
+}  // namespace
+
+Result<ControlSocket> ControlSocket::listen(const std::string& path) {
+    auto address = address_of(path);
+    if (!address) return std::unexpected(std::move(address).error());
+    UniqueFd fd = seqpacket_socket();
+    if (!fd) return fail_errno(errno, "socket");
+    ::unlink(path.c_str());
+    // The mode of the socket file, from the start: a chmod afterwards would leave a gap.
+    const mode_t mask = ::umask(0177);
+    const int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof *address);
+    const int number = errno;
+    ::umask(mask);
+    if (bound != 0) return fail_errno(number, "cannot create the control socket {}", path);
+    if (::listen(fd.get(), clients_max) != 0) return fail_errno(errno, "listen on {}", path);
+    return ControlSocket(std::move(fd));
+}
+
+Result<std::optional<Question>> ControlSocket::next(int other_fd) {
+    for (;;) {
+        std::erase_if(clients_, [](const Client& client) { return client.deadline.passed(); });
+        std::vector<pollfd> fds = {{other_fd, POLLIN, 0}, {fd_.get(), POLLIN, 0}};
+        for (const Client& client : clients_) fds.push_back({client.fd.get(), POLLIN, 0});
+        if (::poll(fds.data(), fds.size(), poll_timeout_ms()) < 0 && errno != EINTR) {
+            return fail_errno(errno, "poll");
+        }
+        if (fds[0].revents != 0) return std::nullopt;
+        // Backwards, so that dropping one moves none that is still to be looked at.
+        for (std::size_t i = clients_.size(); i-- > 0;) {
+            if (fds[i + 2].revents == 0) continue;
+            if (auto question = read_question(i)) return question;
+        }
+        if (fds[1].revents != 0) accept_clients();
+    }
+}
+
+void ControlSocket::accept_clients() {
+    for (;;) {
+        UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (!fd) return;
+        if (clients_.size() == clients_max) clients_.erase(clients_.begin());
+        clients_.push_back({std::move(fd), Deadline(question_timeout_ms)});
+    }
+}
+
+std::optional<Question> ControlSocket::read_question(std::size_t index) {
+    UniqueFd fd = std::move(clients_[index].fd);
+    clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
+    auto text = receive(fd.get());
+    if (!text || text->empty()) return std::nullopt;
+    return Question{std::move(fd), std::move(*text)};
+}
+
+int ControlSocket::poll_timeout_ms() const {
+    return clients_.empty() ? -1 : clients_.front().deadline.poll_timeout_ms();
+}
+
+void answer(const Question& question, std::string_view text) {
+    ::send(question.client.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+Result<Conversation> Conversation::connect(const std::string& path) {
+    auto address = address_of(path);
+    if (!address) return std::unexpected(std::move(address).error());
+    UniqueFd fd = seqpacket_socket();
+    if (!fd) return fail_errno(errno, "socket");
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof *address) != 0) {
+        return fail_errno(errno, "cannot reach the server");
+    }
+    ucred server{};
+    socklen_t size = sizeof server;
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &server, &size);
+    // Taken while the connection proves that the pid is still the server's.
+    UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, server.pid, 0)));
+    return Conversation(std::move(fd), std::move(process));
+}
+
+Status Conversation::ask(std::string_view text) {
+    if (::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) < 0) {
+        return fail_errno(errno, "cannot ask the server");
+    }
+    return {};
+}
+
+Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline) {
+    for (;;) {
+        pollfd poll_fd{fd_.get(), POLLIN, 0};
+        const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
+        if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
+        if (ready == 0) return fail(ETIMEDOUT, "the server does not answer");
+        if (ready < 0) continue;
+        auto text = receive(fd_.get());
+        if (!text || text->empty()) return std::nullopt;
+        return std::move(*text);
+    }
+}
+
+bool Conversation::answered() const {
+    pollfd poll_fd{fd_.get(), POLLIN, 0};
+    return ::poll(&poll_fd, 1, 0) == 1;
+}
+
+bool Conversation::wait_for_exit(const Deadline& deadline) const {
+    // Without a pidfd the process was gone before it could be opened.
+    if (!process_) return true;
+    for (;;) {
+        pollfd poll_fd{process_.get(), POLLIN, 0};
+        const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
+        if (ready > 0) return true;
+        if (ready == 0) return false;
+    }
+}
+
+}  // namespace ringloop::control

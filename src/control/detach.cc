@@ -1,0 +1,142 @@
+#include "control/detach.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "control/control_socket.h"
+#include "control/flush.h"
+#include "control/holders.h"
+#include "control/transport.h"
+#include "control/wait.h"
+
+namespace ringloop::control {
+namespace {
+
+// The sum of what a server's end may take: requests in flight, the last sync, the kernel's part.
+constexpr u64 stop_timeout_ms = 240'000;
+constexpr u64 node_timeout_ms = 10'000;
+constexpr u64 answer_timeout_ms = 2'000;
+
+Error in_use(const std::string& device, const std::vector<std::string>& holders) {
+    std::string who;
+    for (const std::string& holder : holders) who += (who.empty() ? "" : ", ") + holder;
+    if (who.empty()) who = "the kernel or another user's process holds it";
+    return {EBUSY, fmt::format("{} is in use: {}", device, who)};
+}
+
+// Waits until nobody holds the device. The descriptor it returns is an exclusive claim, so that
+// nobody can mount the device between this and its end; empty where we may not open it.
+Result<UniqueFd> wait_until_unused(const std::string& device, const Deadline& deadline) {
+    UniqueFd claim;
+    std::vector<std::string> holders;
+    const bool unused = wait_until(deadline, [&] {
+        holders = holders_of(device);
+        if (!holders.empty()) return false;
+        claim.reset(::open(device.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK));
+        return claim || errno != EBUSY;
+    });
+    if (!unused) return std::unexpected(in_use(device, holders));
+    return claim;
+}
+
+Result<Conversation> reach_server(const RuntimeDir& directory, const std::string& name,
+                                  const Deadline& deadline) {
+    Result<Conversation> server = fail(0, "");
+    wait_until(deadline, [&] {
+        server = Conversation::connect(directory.socket_path(name));
+        // A server that is just starting does not listen yet.
+        return server || !directory.is_locked(name);
+    });
+    return server;
+}
+
+bool is_gone(const std::string& path) {
+    struct stat node {};
+    return ::lstat(path.c_str(), &node) != 0 && errno == ENOENT;
+}
+
+Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueFd claim,
+                  const Deadline& deadline) {
+    auto server = reach_server(directory, state.name, deadline);
+    if (!server && !directory.is_locked(state.name) && is_gone(state.device)) return {};
+    if (!server) return fail(server.error().number, "{}: {}", state.device, server.error().message);
+    TRY(server->ask(R"({"verb":"stop"})"));
+
+    const Deadline stopped(stop_timeout_ms);
+    if (claim) {
+        // The kernel frees a disk after its last close, and the server waits for that.
+        wait_until(stopped, [&] { return server->answered() || nodes_of(state.device).empty(); });
+        claim.reset();
+    }
+    const auto answer = server->answer(stopped);
+    if (!answer) return fail(answer.error().number, "{}: {}", state.device, answer.error().message);
+    if (*answer) {
+        const auto told = parse_json(**answer);
+        if (told && told->is_object() && told->contains("error") && (*told)["error"].is_string()) {
+            return fail(EIO, "{}: {}", state.device, (*told)["error"].get<std::string>());
+        }
+    }
+    // Without an answer it ended for another reason meanwhile; what counts is what is left.
+    const bool ended = server->wait_for_exit(stopped) &&
+                       wait_until(Deadline(node_timeout_ms), [&] { return is_gone(state.device); });
+    if (ended && !directory.is_locked(state.name)) return {};
+    return fail(EBUSY, "{}: its server ended but the device is still there", state.device);
+}
+
+// The server is gone, so this process does its part.
+Status remove_dead(const RuntimeDir& directory, const std::string& name,
+                   const DetachOptions& options) {
+    auto lock = directory.lock(name);
+    if (!lock) return std::unexpected(std::move(lock).error());
+    const auto state = directory.read_state(name);
+    if (!state) return std::unexpected(state.error());
+    const auto remains = remains_of(*state);
+    if (!remains) return std::unexpected(remains.error());
+    if (*remains != Remains::none) {
+        const Deadline deadline(options.timeout_ms);
+        const auto unused = [&] { return holders_of(state->device).empty(); };
+        if (!options.force && !wait_until(deadline, unused)) {
+            Error error = in_use(state->device, holders_of(state->device));
+            error.message += fmt::format("; its server died: ringloop recover {}", name);
+            return std::unexpected(std::move(error));
+        }
+        TRY(remove_remains(*state));
+    }
+    directory.remove_files(std::move(*lock));
+    return {};
+}
+
+}  // namespace
+
+Status detach(const RuntimeDir& directory, const KnownDevice& device,
+              const DetachOptions& options) {
+    const DeviceState& state = device.state;
+    if (!device.served) return remove_dead(directory, state.name, options);
+
+    const Deadline deadline(options.timeout_ms);
+    UniqueFd claim;
+    if (options.force) {
+        flush_disk(state.device);  // they still hold it, and what they wrote
+    } else {
+        auto unused = wait_until_unused(state.device, deadline);
+        if (!unused) return std::unexpected(std::move(unused).error());
+        claim = std::move(*unused);
+    }
+    return end_server(directory, state, std::move(claim), deadline);
+}
+
+Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
+                               std::string_view question) {
+    const Deadline deadline(answer_timeout_ms);
+    auto server = reach_server(directory, name, deadline);
+    if (!server) return std::unexpected(std::move(server).error());
+    TRY(server->ask(question));
+    auto answer = server->answer(deadline);
+    if (!answer) return std::unexpected(std::move(answer).error());
+    if (!*answer) return fail(ECONNRESET, "the server is ending");
+    return std::move(**answer);
+}
+
+}  // namespace ringloop::control

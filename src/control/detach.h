@@ -1,0 +1,23 @@
+// Ending a device from outside its server, and being sure that it ended.
+#pragma once
+
+#include <string>
+
+#include "control/devices.h"
+
+namespace ringloop::control {
+
+struct DetachOptions {
+    u64 timeout_ms = 10'000;  // how long to wait for others to let go of the device
+    bool force = false;       // take it from them
+};
+
+// Returns when the device, its node, its server and its files are gone. EBUSY names who holds it.
+Status detach(const RuntimeDir& directory, const KnownDevice& device,
+              const DetachOptions& options);
+
+// Asks the server of a device. A server that is starting or does not answer is an error.
+Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
+                               std::string_view question);
+
+}  // namespace ringloop::control

@@ -1,0 +1,180 @@
+#include "control/doctor.h"
+
+#include <sys/resource.h>
+
+#include <array>
+#include <charconv>
+
+#include "base/result.h"
+#include "control/files.h"
+#include "control/kernel.h"
+#include "control/runtime_dir.h"
+#include "frontend/ublk/control.h"
+#include "io/uring.h"
+
+namespace ringloop::control {
+namespace {
+
+struct Version {
+    u32 major = 0;
+    u32 minor = 0;
+    u32 patch = 0;
+    auto operator<=>(const Version&) const = default;
+};
+
+// "6.12.117+deb12-amd64" -> 6.12.117. Missing numbers are 0.
+Version version_of(std::string_view release) {
+    Version version;
+    const char* at = release.data();
+    const char* end = at + release.size();
+    for (u32* number : {&version.major, &version.minor, &version.patch}) {
+        const auto [next, error] = std::from_chars(at, end, *number);
+        if (error != std::errc{}) break;
+        if (next == end || *next != '.') break;
+        at = next + 1;
+    }
+    return version;
+}
+
+Finding check_kernel() {
+    const std::string release = kernel_release();
+    const auto defect = known_defect(release);
+    if (!defect) return {Health::ok, "kernel", "Linux " + release, ""};
+    return {Health::warn, "kernel", fmt::format("Linux {}: {}", release, *defect),
+            "boot another kernel"};
+}
+
+Finding check_uring() {
+    const auto ring = io::Uring::create({});
+    if (!ring) return {Health::fail, "io_uring", ring.error().message, ""};
+    const std::string setting = read_line("/proc/sys/kernel/io_uring_disabled");
+    if (setting == "1") {
+        return {Health::warn, "io_uring", "works for privileged processes only",
+                "sysctl kernel.io_uring_disabled=0"};
+    }
+    return {Health::ok, "io_uring", "works", ""};
+}
+
+std::string feature_text(u64 features) {
+    struct Feature {
+        u64 bit;
+        const char* name;
+    };
+    // Bits of include/uapi/linux/ublk_cmd.h that say what a later version could use here.
+    constexpr std::array<Feature, 9> known = {{{1u << 3, "user recovery"},
+                                               {1u << 4, "reissue"},
+                                               {1u << 5, "unprivileged"},
+                                               {1u << 0, "zero copy"},
+                                               {1u << 7, "user copy"},
+                                               {1u << 9, "fail I/O"},
+                                               {1u << 10, "resize"},
+                                               {1u << 11, "buffer registration"},
+                                               {1u << 12, "quiesce"}}};
+    std::string text;
+    for (const Feature& feature : known) {
+        if ((features & feature.bit) == 0) continue;
+        text += (text.empty() ? "" : ", ") + std::string(feature.name);
+    }
+    return text;
+}
+
+Finding check_ublk() {
+    if (!path_exists("/dev/ublk-control") && has_driver("ublk_drv")) {
+        return {Health::ok, "ublk", "the driver is installed and not loaded; attach loads it", ""};
+    }
+    auto control = ublk::Control::open();
+    if (!control) return {Health::fail, "ublk", control.error().message, ""};
+    const auto features = control->features();
+    if (!features) return {Health::fail, "ublk", features.error().message, ""};
+    if (!*features) {
+        return {Health::ok, "ublk", "works; this kernel cannot tell its features (before 6.5)", ""};
+    }
+    return {Health::ok, "ublk", "works: " + feature_text(**features), ""};
+}
+
+Finding check_nbd() {
+    if (has_driver("nbd")) return {Health::ok, "nbd", "the driver is installed", ""};
+    return {Health::warn, "nbd", "this kernel has no nbd driver",
+            "not needed where ublk works; otherwise install the distribution's full kernel"};
+}
+
+Finding check_privileges() {
+    if (::geteuid() == 0) return {Health::ok, "privileges", "root", ""};
+    return {Health::warn, "privileges", "not root: the kernel lets only root add block devices",
+            "run ringloop with sudo"};
+}
+
+Finding check_memlock() {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (::geteuid() == 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return {Health::ok, "memory lock", "a server can stay in memory", ""};
+    }
+    return {Health::warn, "memory lock",
+            fmt::format("limited to {} KiB, so a server may be swapped out", limit.rlim_cur / kib),
+            "run as root, or set LimitMEMLOCK=infinity (ulimit -l unlimited)"};
+}
+
+Finding check_cgroup() {
+    const std::string controllers = read_line("/sys/fs/cgroup/cgroup.controllers");
+    if (!controllers.empty()) {
+        return {Health::ok, "cgroup", "version 2: " + controllers, ""};
+    }
+    const char* found = "not mounted";
+    if (path_exists("/sys/fs/cgroup/memory")) found = "version 1";
+    if (path_exists("/sys/fs/cgroup/cgroup.controllers")) found = "version 2 without controllers";
+    return {Health::warn, "cgroup", found,
+            "I/O cannot be charged to its issuer; boot with systemd.unified_cgroup_hierarchy=1"};
+}
+
+Finding check_btf() {
+    if (path_exists("/sys/kernel/btf/vmlinux")) return {Health::ok, "BTF", "present", ""};
+    return {Health::warn, "BTF", "absent, so the issuer of a ublk request cannot be known",
+            "use a kernel with CONFIG_DEBUG_INFO_BTF=y"};
+}
+
+Finding check_runtime_directory() {
+    const auto directory = RuntimeDir::open();
+    if (!directory) return {Health::fail, "runtime directory", directory.error().message, ""};
+    return {Health::ok, "runtime directory", directory->path(), ""};
+}
+
+}  // namespace
+
+std::optional<std::string> known_defect(std::string_view release) {
+    const Version version = version_of(release);
+    if (version == Version{6, 18, 4} || version == Version{6, 18, 5} ||
+        release == "6.17.0-1015-azure" || release == "6.17.0-1017-aws" ||
+        release == "6.17.0-1018-azure") {
+        return "adding a ublk device crashes (fixed in 6.18.6)";
+    }
+    if (version == Version{6, 18, 40} ||
+        (version >= Version{7, 0, 0} && version <= Version{7, 0, 14})) {
+        return "io_uring may lose a command, so attach and detach may time out";
+    }
+    if (version == Version{6, 17, 0}) return "a killed ublk server may stay in state D for ever";
+    return std::nullopt;
+}
+
+Diagnosis diagnose() {
+    Diagnosis diagnosis;
+    diagnosis.findings = {check_kernel(),     check_privileges(), check_uring(),
+                          check_ublk(),       check_nbd(),        check_runtime_directory(),
+                          check_memlock(),    check_cgroup(),     check_btf()};
+    diagnosis.usable = true;
+    for (const Finding& finding : diagnosis.findings) {
+        if (finding.health == Health::fail) diagnosis.usable = false;
+    }
+    return diagnosis;
+}
+
+const char* to_text(Health health) {
+    switch (health) {
+        case Health::ok: return "ok";
+        case Health::warn: return "warn";
+        case Health::fail: return "fail";
+    }
+    return "fail";
+}
+
+}  // namespace ringloop::control

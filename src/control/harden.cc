@@ -1,0 +1,90 @@
+#include "control/harden.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <ctime>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/files.h"
+#include "control/mounts.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57  // Linux 5.6, include/uapi/linux/prctl.h
+#endif
+
+namespace ringloop::control {
+namespace {
+
+Protection off(i32 number, const char* what) {
+    return {false, fmt::format("{}: {}", what, errno_text(number))};
+}
+
+bool has_capability(u32 capability) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+    if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+    return (data[capability / 32].effective >> (capability % 32) & 1) != 0;
+}
+
+Protection set_io_flusher() {
+    if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) return off(errno, "PR_SET_IO_FLUSHER");
+    return {true, ""};
+}
+
+Protection lock_memory() {
+    // Under a finite limit MCL_FUTURE would make a later mapping fail instead of this call.
+    rlimit limit{};
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY && !has_capability(CAP_IPC_LOCK)) {
+        return {false, "RLIMIT_MEMLOCK is finite (ulimit -l) and CAP_IPC_LOCK is missing"};
+    }
+    // ONFAULT: buffers are large and touched as the load needs them.
+    if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return off(errno, "mlockall");
+    return {true, ""};
+}
+
+Protection refuse_oom_kill() {
+    const UniqueFd fd(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    if (!fd || ::write(fd.get(), "-1000", 5) != 5) return off(errno, "oom_score_adj");
+    return {true, ""};
+}
+
+Protection leave_mounts() {
+    if (::unshare(CLONE_NEWNS) != 0) return off(errno, "unshare(CLONE_NEWNS)");
+    // Before anything is detached: on a shared table the detach would reach everyone.
+    if (::mount(nullptr, "/", nullptr, MS_PRIVATE | MS_REC, nullptr) != 0) {
+        return off(errno, "mount(MS_PRIVATE)");
+    }
+    const auto table = read_text("/proc/self/mountinfo");
+    if (!table) return {false, table.error().message};
+    for (const std::string& path : mounts_to_detach(parse_mountinfo(*table))) {
+        // EINVAL: it went with the mount that it stood on.
+        ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+    return {true, ""};
+}
+
+}  // namespace
+
+Hardening harden_process() {
+    ::tzset();  // reads the time zone's file while its path still means something
+    // Never fails for "/", and a working directory would pin its filesystem.
+    [[maybe_unused]] const int moved = ::chdir("/");
+    Hardening hardening;
+    hardening.io_flusher = set_io_flusher();
+    hardening.memory_locked = lock_memory();
+    hardening.oom_protected = refuse_oom_kill();
+    hardening.private_mounts = leave_mounts();
+    return hardening;
+}
+
+}  // namespace ringloop::control

@@ -1,0 +1,126 @@
+#include "control/options.h"
+
+#include <algorithm>
+
+namespace ringloop::control {
+namespace {
+
+constexpr u32 sector_size_bytes_min = 512;
+constexpr u32 sector_size_bytes_max = 4096;
+
+bool is_name_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '.' || c == '_' || c == '-';
+}
+
+bool is_device_name(std::string_view name) {
+    for (const std::string_view prefix : {"ublkb", "nbd"}) {
+        if (!name.starts_with(prefix)) continue;
+        const std::string_view number = name.substr(prefix.size());
+        const bool digits =
+            std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; });
+        if (!number.empty() && digits) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+bool is_plain_name(std::string_view name) {
+    return !name.empty() && name.size() <= name_chars_max && name[0] != '.' && name[0] != '-' &&
+           std::ranges::all_of(name, is_name_char);
+}
+
+Status check_name(std::string_view name) {
+    if (!is_plain_name(name)) {
+        return fail(EINVAL,
+                    "name '{}': use 1 to {} of A-Z a-z 0-9 . _ - and no leading dot or dash",
+                    name, name_chars_max);
+    }
+    if (is_device_name(name)) {
+        return fail(EINVAL, "name '{}': reserved for the device of that name; choose another",
+                    name);
+    }
+    return {};
+}
+
+Status check_options(const DeviceOptions& options) {
+    if (options.image.empty()) return fail(EINVAL, "no image given");
+    if (!options.name.empty()) TRY(check_name(options.name));
+    if (options.queues < 1 || options.queues > queues_max) {
+        return fail(EINVAL, "--queues {}: use 1 to {}", options.queues, queues_max);
+    }
+    if (options.depth < 1 || options.depth > depth_max) {
+        return fail(EINVAL, "--depth {}: use 1 to {}", options.depth, depth_max);
+    }
+    const u32 sector = options.sector_size_bytes;
+    if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
+                        sector > sector_size_bytes_max)) {
+        return fail(EINVAL, "--sector-size {}: use 512, 1024, 2048 or 4096", sector);
+    }
+    return {};
+}
+
+backing::Options backing_options(const DeviceOptions& options) {
+    return {.path = options.image,
+            .offset_bytes = options.offset_bytes,
+            .sizelimit_bytes = options.sizelimit_bytes,
+            .read_only = options.read_only,
+            .direct_io = options.direct_io,
+            .sector_size_bytes = options.sector_size_bytes};
+}
+
+std::vector<std::string> serve_arguments(const DeviceOptions& options) {
+    const DeviceOptions defaults;
+    std::vector<std::string> arguments;
+    const auto add = [&](std::string_view option, const auto& value) {
+        arguments.push_back(fmt::format("{}={}", option, value));
+    };
+    if (!options.name.empty()) add("--name", options.name);
+    if (options.transport != defaults.transport) add("--transport", to_text(options.transport));
+    if (options.offset_bytes != 0) add("--offset", options.offset_bytes);
+    if (options.sizelimit_bytes != 0) add("--sizelimit", options.sizelimit_bytes);
+    if (options.read_only) arguments.emplace_back("--read-only");
+    if (options.sector_size_bytes != 0) add("--sector-size", options.sector_size_bytes);
+    if (options.direct_io != defaults.direct_io) add("--direct-io", to_text(options.direct_io));
+    if (options.queues != defaults.queues) add("--queues", options.queues);
+    if (options.depth != defaults.depth) add("--depth", options.depth);
+    arguments.emplace_back("--");  // an image may be called --help
+    arguments.push_back(options.image);
+    return arguments;
+}
+
+const char* to_text(backing::DirectIo choice) {
+    switch (choice) {
+        case backing::DirectIo::automatic: return "auto";
+        case backing::DirectIo::on: return "on";
+        case backing::DirectIo::off: return "off";
+    }
+    return "auto";
+}
+
+const char* to_text(TransportChoice choice) {
+    switch (choice) {
+        case TransportChoice::automatic: return "auto";
+        case TransportChoice::ublk: return "ublk";
+    }
+    return "auto";
+}
+
+Result<backing::DirectIo> parse_direct_io(std::string_view text) {
+    using enum backing::DirectIo;
+    for (const auto choice : {automatic, on, off}) {
+        if (text == to_text(choice)) return choice;
+    }
+    return fail(EINVAL, "--direct-io={}: use on, off or auto", text);
+}
+
+Result<TransportChoice> parse_transport(std::string_view text) {
+    using enum TransportChoice;
+    for (const auto choice : {automatic, ublk}) {
+        if (text == to_text(choice)) return choice;
+    }
+    return fail(EINVAL, "--transport={}: use auto or ublk", text);
+}
+
+}  // namespace ringloop::control

@@ -1,0 +1,54 @@
+// What a person may choose about one device, checked, and the same as arguments of `serve`.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backing/backing.h"
+#include "base/result.h"
+
+namespace ringloop::control {
+
+inline constexpr u32 queues_max = 4096;   // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
+inline constexpr u32 depth_max = 4096;    // UBLK_MAX_QUEUE_DEPTH
+inline constexpr u32 name_chars_max = 64;
+
+enum class TransportChoice : u8 { automatic, ublk };
+
+struct DeviceOptions {
+    std::string image;  // as it was written; relative to the working directory of the reader
+    std::string name;   // empty: the device's own name, "ublkb0"
+    TransportChoice transport = TransportChoice::automatic;
+    u64 offset_bytes = 0;
+    u64 sizelimit_bytes = 0;  // 0: to the end of the image
+    bool read_only = false;
+    u32 sector_size_bytes = 0;  // 0: the backing decides
+    backing::DirectIo direct_io = backing::DirectIo::automatic;
+    u32 queues = 1;    // 1 to queues_max; the kernel clamps it to the number of CPUs
+    u32 depth = 128;   // requests in flight in each queue, 1 to depth_max
+
+    bool operator==(const DeviceOptions&) const = default;
+};
+
+// Everything that can be known to be wrong without looking at the image.
+Status check_options(const DeviceOptions& options);
+
+// [A-Za-z0-9._-], at most 64, not starting with a dot or a dash: a file name, a table cell and a
+// shell word without quotes. Device names (ublkb0, nbd1) are reserved: each belongs to its device.
+Status check_name(std::string_view name);
+// The same including the reserved ones: what may stand in a state file.
+bool is_plain_name(std::string_view name);
+
+backing::Options backing_options(const DeviceOptions& options);
+
+// The arguments after `serve` that mean these options; read back by the command line's parser.
+std::vector<std::string> serve_arguments(const DeviceOptions& options);
+
+// "auto", "on", "off"; "auto", "ublk". Errors name the choices.
+const char* to_text(backing::DirectIo choice);
+const char* to_text(TransportChoice choice);
+Result<backing::DirectIo> parse_direct_io(std::string_view text);
+Result<TransportChoice> parse_transport(std::string_view text);
+
+}  // namespace ringloop::control

@@ -1,0 +1,109 @@
+#include "control/options.h"
+
+#include <gtest/gtest.h>
+
+namespace ringloop::control {
+namespace {
+
+DeviceOptions valid() { return {.image = "disk.img"}; }
+
+TEST(Name, that_is_a_plain_word_is_accepted) {
+    for (const char* name : {"a", "root-fs", "vm_1.disk", "A9", "ublkb", "ublkb0x", "nbdkit"}) {
+        EXPECT_TRUE(check_name(name)) << name;
+    }
+    EXPECT_TRUE(check_name(std::string(64, 'a')));
+}
+
+TEST(Name, that_could_be_a_path_an_option_or_a_hidden_file_is_refused) {
+    for (const char* name : {"", ".", "..", ".x", "-x", "a/b", "a b", "a\n", "\xc3\xa4"}) {
+        EXPECT_FALSE(check_name(name)) << name;
+    }
+    EXPECT_FALSE(check_name(std::string(65, 'a')));
+}
+
+TEST(Name, of_a_device_is_reserved_for_that_device) {
+    for (const char* name : {"ublkb0", "ublkb12", "nbd0", "nbd15"}) {
+        const Status status = check_name(name);
+        ASSERT_FALSE(status) << name;
+        EXPECT_NE(status.error().message.find("reserved"), std::string::npos);
+        EXPECT_TRUE(is_plain_name(name)) << "but may stand in a state file";
+    }
+}
+
+TEST(Options, at_their_limits_are_accepted) {
+    for (const u32 sector : {0U, 512U, 1024U, 2048U, 4096U}) {
+        DeviceOptions options = valid();
+        options.sector_size_bytes = sector;
+        options.queues = queues_max;
+        options.depth = depth_max;
+        EXPECT_TRUE(check_options(options)) << sector;
+    }
+}
+
+TEST(Options, that_no_device_can_have_are_refused_and_named) {
+    struct Case {
+        const char* named;
+        void (*spoil)(DeviceOptions&);
+    };
+    const Case cases[] = {
+        {"image", [](DeviceOptions& o) { o.image.clear(); }},
+        {"--queues 0", [](DeviceOptions& o) { o.queues = 0; }},
+        {"--queues 4097", [](DeviceOptions& o) { o.queues = 4097; }},
+        {"--depth 0", [](DeviceOptions& o) { o.depth = 0; }},
+        {"--depth 4097", [](DeviceOptions& o) { o.depth = 4097; }},
+        {"--sector-size 1000", [](DeviceOptions& o) { o.sector_size_bytes = 1000; }},
+        {"--sector-size 256", [](DeviceOptions& o) { o.sector_size_bytes = 256; }},
+        {"--sector-size 8192", [](DeviceOptions& o) { o.sector_size_bytes = 8192; }},
+        {"name '/'", [](DeviceOptions& o) { o.name = "/"; }},
+    };
+    for (const Case& spoiled : cases) {
+        DeviceOptions options = valid();
+        spoiled.spoil(options);
+        const Status status = check_options(options);
+        ASSERT_FALSE(status) << spoiled.named;
+        EXPECT_NE(status.error().message.find(spoiled.named), std::string::npos)
+            << status.error().message;
+        EXPECT_EQ(status.error().message.find('\n'), std::string::npos);
+    }
+}
+
+TEST(ServeArguments, name_only_what_differs_from_the_defaults) {
+    EXPECT_EQ(serve_arguments(valid()), (std::vector<std::string>{"--", "disk.img"}));
+}
+
+TEST(ServeArguments, keep_an_image_that_looks_like_an_option_apart) {
+    DeviceOptions options = valid();
+    options.image = "--help";
+    EXPECT_EQ(serve_arguments(options), (std::vector<std::string>{"--", "--help"}));
+}
+
+TEST(ServeArguments, carry_every_option) {
+    const DeviceOptions options = {.image = "disk.img",
+                                   .name = "n",
+                                   .transport = TransportChoice::ublk,
+                                   .offset_bytes = 1,
+                                   .sizelimit_bytes = 2,
+                                   .read_only = true,
+                                   .sector_size_bytes = 4096,
+                                   .direct_io = backing::DirectIo::off,
+                                   .queues = 3,
+                                   .depth = 4};
+    EXPECT_EQ(serve_arguments(options),
+              (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1",
+                                        "--sizelimit=2", "--read-only", "--sector-size=4096",
+                                        "--direct-io=off", "--queues=3", "--depth=4", "--",
+                                        "disk.img"}));
+}
+
+TEST(Choice, is_read_back_from_its_text) {
+    using enum backing::DirectIo;
+    for (const auto choice : {automatic, on, off}) {
+        EXPECT_EQ(parse_direct_io(to_text(choice)), choice);
+    }
+    EXPECT_EQ(parse_transport("ublk"), TransportChoice::ublk);
+    EXPECT_FALSE(parse_direct_io("yes"));
+    EXPECT_FALSE(parse_transport("nbd"));
+}
+
+}  // namespace
+}  // namespace ringloop::control

@@ -1,0 +1,430 @@
+#include "control/server.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "control/control_socket.h"
+#include "control/files.h"
+#include "control/flush.h"
+#include "control/harden.h"
+#include "control/holders.h"
+#include "control/notify.h"
+#include "control/ready.h"
+#include "control/runtime_dir.h"
+#include "control/shard_threads.h"
+#include "control/signals.h"
+#include "control/status.h"
+#include "control/transport.h"
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+// A server that ends removes its device before it lets go of the device's name.
+constexpr u64 own_name_timeout_ms = 5'000;
+// Below the 90 s after which a service manager kills what did not stop.
+constexpr u64 flush_timeout_ms = 30'000;
+
+std::string utc_now() {
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
+
+class Server {
+public:
+    Server(const ServeRequest& request, Signals signals, ReadyPipe ready, RuntimeDir directory)
+        : request_(request),
+          signals_(std::move(signals)),
+          ready_(std::move(ready)),
+          directory_(std::move(directory)) {}
+
+    int run();
+
+private:
+    Status start();
+    Status claim_name();
+    Status claim_dead_device();
+    Status open_backing();
+    Status create_device();
+    Status claim_own_name();
+    Status start_shards();
+    Status bring_up();
+    Status announce();
+    Status check_wanted();
+
+    Status serve_until_told();
+    void flush_users() const;
+    std::string answer_to(const Question& question);
+    DeviceState state_now() const;
+
+    Status take_down();
+    Status give_up(Error error);
+    int end(const Status& started, const Status& ended);
+
+    bool recovering() const { return !request_.recover_name.empty(); }
+    bool background() const { return request_.ready_fd.has_value(); }
+    Status start_log(const std::string& name) const;
+
+    const ServeRequest& request_;
+    Signals signals_;
+    ReadyPipe ready_;
+    RuntimeDir directory_;
+
+    // In the order in which start() makes them; take_down() goes backwards.
+    DeviceOptions options_;
+    std::optional<NameLock> lock_;
+    std::unique_ptr<backing::Backing> backing_;
+    Hardening hardening_;
+    std::unique_ptr<Transport> transport_;
+    std::optional<engine::Device> device_;
+    ShardThreads shards_;
+    DeviceState state_;
+    std::optional<ControlSocket> socket_;
+    std::optional<Question> stopper_;  // waits to hear how the end went
+    bool live_ = false;
+};
+
+int Server::run() {
+    const Status started = start();
+    if (!started) {
+        const Status undone = take_down();
+        if (!undone) log::error("{}", undone.error().message);
+        return end(started, undone);
+    }
+    if (const Status served = serve_until_told(); !served) {
+        log::error("{}", served.error().message);
+    }
+    return end(started, take_down());
+}
+
+// Between two steps the person may have given up; inside each, every wait is bounded.
+Status Server::start() {
+    TRY(recovering() ? claim_dead_device() : claim_name());
+    TRY(open_backing());
+    hardening_ = harden_process();
+    TRY(check_wanted());
+    TRY(create_device());
+    TRY(check_wanted());
+    TRY(start_shards());
+    TRY(check_wanted());
+    TRY(bring_up());
+    TRY(check_wanted());
+    return announce();
+}
+
+// A name that was asked for is claimed before anything else is touched.
+Status Server::claim_name() {
+    options_ = request_.options;
+    if (options_.name.empty()) return {};
+    auto lock = directory_.lock(options_.name);
+    if (!lock) return std::unexpected(std::move(lock).error());
+    const auto stale = directory_.read_state(options_.name);
+    if (!stale && stale.error().number != ENOENT) {
+        return fail(EEXIST, "{}; remove this file", stale.error().message);
+    }
+    if (stale) {
+        const auto remains = remains_of(*stale);
+        if (!remains) return std::unexpected(remains.error());
+        if (*remains != Remains::none) {
+            return fail(EEXIST,
+                        "name '{}' belongs to {}, whose server died: ringloop recover {} brings it "
+                        "back, ringloop detach {} removes it",
+                        options_.name, stale->device, options_.name, options_.name);
+        }
+    }
+    lock_ = std::move(*lock);
+    return start_log(options_.name);
+}
+
+Status Server::claim_dead_device() {
+    const std::string& name = request_.recover_name;
+    auto lock = directory_.lock(name);
+    if (!lock) return fail(EBUSY, "'{}' has a server already; nothing to recover", name);
+    auto state = directory_.read_state(name);
+    if (!state && state.error().number == ENOENT) return fail(ENOENT, "no device named '{}'", name);
+    if (!state) return std::unexpected(std::move(state).error());
+    const auto remains = remains_of(*state);
+    if (!remains) return std::unexpected(remains.error());
+    if (*remains != Remains::recoverable) {
+        return fail(ENODEV, "{} cannot be recovered: {}; ringloop detach {} cleans up",
+                    state->device,
+                    *remains == Remains::none ? "the kernel does not have it any more"
+                                              : "it never became usable",
+                    name);
+    }
+    state_ = std::move(*state);
+    options_ = recover_options(state_);
+    lock_ = std::move(*lock);
+    return start_log(name);
+}
+
+// A server in the background has no terminal; what it says goes beside its state.
+Status Server::start_log(const std::string& name) const {
+    if (!background()) return {};
+    const std::string path = directory_.log_path(name);
+    TRY(log::to_file(path, log::Level::info));
+    // A failed assertion and the sanitizers write there too, and the caller's stderr is let go.
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!fd || ::dup2(fd.get(), STDERR_FILENO) < 0) return fail_errno(errno, "{}.log", name);
+    return {};
+}
+
+Status Server::open_backing() {
+    auto backing = backing::Backing::open(backing_options(options_));
+    if (!backing) return std::unexpected(std::move(backing).error());
+    backing_ = std::move(*backing);
+    device_.emplace(*backing_);
+    return {};
+}
+
+Status Server::create_device() {
+    const backing::Geometry& geometry = backing_->geometry();
+    auto transport = recovering() ? take_over_transport(state_, geometry)
+                                  : create_transport(options_, geometry);
+    if (!transport) return std::unexpected(std::move(transport).error());
+    transport_ = std::move(*transport);
+    if (!lock_) TRY(claim_own_name());
+
+    state_.name = lock_->name();
+    state_.device = transport_->device_path();
+    state_.transport = transport_->kind();
+    state_.backing_file = backing_->path();
+    state_.size_bytes = geometry.size;
+    state_.offset_bytes = options_.offset_bytes;
+    state_.sizelimit_bytes = options_.sizelimit_bytes;
+    state_.sector_size = geometry.sector_size;
+    state_.read_only = geometry.read_only;
+    state_.direct_io = geometry.direct;
+    state_.direct_io_reason = geometry.direct_reason;
+    state_.direct_io_requested = options_.direct_io;
+    state_.queues = transport_->queues();
+    state_.depth = transport_->depth();
+    state_.started_at = utc_now();
+    state_.boot_id = read_line("/proc/sys/kernel/random/boot_id");
+    // While it is taken over, the file still describes the dead server, for the next attempt.
+    if (recovering()) return {};
+    state_.pid = ::getpid();
+    // From here on a server that dies leaves a trace by which the device can be removed.
+    return directory_.write_state(state_);
+}
+
+// Nobody may choose the name of a device (check_name), so who holds it is a server that is just
+// ending, or left the file of a device that no longer exists.
+Status Server::claim_own_name() {
+    const std::string path = transport_->device_path();
+    const std::string name = path.substr(path.rfind('/') + 1);
+    Result<NameLock> lock = fail(EBUSY, "");
+    wait_until(Deadline(own_name_timeout_ms), [&] {
+        lock = directory_.lock(name);
+        return lock || lock.error().number != EBUSY;
+    });
+    if (!lock) return std::unexpected(std::move(lock).error());
+    lock_ = std::move(*lock);
+    return start_log(name);
+}
+
+Status Server::start_shards() { return shards_.start(*transport_, *device_); }
+
+Status Server::bring_up() {
+    TRY(transport_->bring_up());
+    live_ = true;
+    return {};
+}
+
+// Everything that tells others: the state, the socket, and last the one who waits for us.
+Status Server::announce() {
+    auto socket = ControlSocket::listen(directory_.socket_path(lock_->name()));
+    if (!socket) return std::unexpected(std::move(socket).error());
+    socket_ = std::move(*socket);
+    state_.pid = ::getpid();
+    state_.phase = Phase::live;
+    TRY(directory_.write_state(state_));
+
+    log::info("{} serves {} ({}, {} of {}, {}{})", state_.device, state_.backing_file,
+              format_size(state_.size_bytes), state_.queues == 1 ? "1 queue" :
+              fmt::format("{} queues", state_.queues), state_.depth,
+              state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
+              state_.read_only ? ", read-only" : "");
+    json ready = to_json(state_, to_text(state_.phase));
+    ready["warnings"] = json::array();
+    if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
+        const std::string text =
+            fmt::format("{}: the last {} bytes are less than a sector and cannot be reached",
+                        options_.image, cut);
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    notify_manager(
+        fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
+    return ready_.tell(dump_json(ready));
+}
+
+Status Server::check_wanted() {
+    if (signals_.arrived() != 0) return fail(EINTR, "interrupted");
+    if (ready_.broken()) return fail(EPIPE, "nobody waits for this device any more");
+    return {};
+}
+
+Status Server::serve_until_told() {
+    for (;;) {
+        auto question = socket_->next(signals_.fd());
+        if (!question) return std::unexpected(std::move(question).error());
+        if (!*question) {
+            log::info("signal {}: detaching {}", signals_.arrived(), state_.device);
+            flush_users();
+            return {};
+        }
+        const std::string text = answer_to(**question);
+        if (text.empty()) {
+            stopper_ = std::move(*question);
+            return {};
+        }
+        answer(**question, text);
+    }
+}
+
+// The answer, or "" for `stop`, which is answered at the end.
+std::string Server::answer_to(const Question& question) {
+    const auto object = parse_json(question.text);
+    const bool valid = object && object->is_object() && object->contains("verb") &&
+                       (*object)["verb"].is_string();
+    const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
+    if (verb == "status") {
+        return dump_json(
+            status_json(state_now(), hardening_, device_->poisoned(), shards_.stats()));
+    }
+    if (verb == "ping") return dump_json({{"ok", true}});
+    if (verb == "stop") return "";
+    return dump_json({{"error", "not understood; verbs: status, ping, stop"}});
+}
+
+// A signal asks nobody whether the device is in use. What was written to it is saved all the same.
+void Server::flush_users() const {
+    const auto holders = holders_of(state_.device);
+    for (const std::string& holder : holders) {
+        log::warning("{} is still in use: {}", state_.device, holder);
+    }
+    if (holders.empty()) return;  // the last close has written everything
+    if (!flush_disk_in_child(state_.device, Deadline(flush_timeout_ms))) {
+        log::error("{}: what its users wrote last may be lost", state_.device);
+    }
+}
+
+// Direct I/O may have been given up since the start.
+DeviceState Server::state_now() const {
+    DeviceState state = state_;
+    if (state.direct_io && !backing_->direct_now()) {
+        state.direct_io = false;
+        state.direct_io_reason = "the image's filesystem refused a direct operation (EINVAL)";
+    }
+    return state;
+}
+
+// The end of a device, and the undoing of a start that failed at any step. Every step is bounded.
+Status Server::take_down() {
+    Status status;
+    const auto keep_first = [&status](Status next) {
+        if (status && !next) status = std::move(next);
+    };
+    if (live_) {
+        notify_manager("STOPPING=1");
+        state_.phase = Phase::stopping;
+        keep_first(directory_.write_state(state_));
+    }
+    if (transport_) {
+        if (Status stopped = transport_->stop(); !stopped) return give_up(stopped.error());
+    }
+    if (!shards_.stop()) {
+        return give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
+    }
+    if (live_ && !state_.read_only) keep_first(backing_->sync());
+    bool removed = true;
+    if (transport_) {
+        const Status done = transport_->remove();
+        removed = done.has_value();
+        keep_first(done);
+    }
+    socket_.reset();
+    if (!lock_) return status;
+    // A device that is still there keeps its files, by which it can be recovered or removed.
+    const bool left_behind = !removed || (recovering() && !live_);
+    if (left_behind) {
+        directory_.remove_socket(lock_->name());
+    } else {
+        directory_.remove_files(std::move(*lock_));
+    }
+    return status;
+}
+
+// Requests are still with the shards, so nothing may be destroyed. The end of the process gives
+// them back to the kernel; the state file stays for `recover` or `detach`.
+Status Server::give_up(Error error) {
+    log::error("{}; the server ends without waiting", error.message);
+    if (lock_) directory_.remove_socket(lock_->name());
+    end(std::unexpected(error), {});
+    std::_Exit(1);
+}
+
+// Tells everyone who waits how it went.
+int Server::end(const Status& started, const Status& ended) {
+    const Status& status = started ? ended : started;
+    if (stopper_) {
+        answer(*stopper_, dump_json(status ? json{{"ok", true}}
+                                           : json{{"error", status.error().message}}));
+    }
+    if (status) {
+        log::info("{} is detached", state_.device);
+        return 0;
+    }
+    if (!background()) {
+        fmt::print(stderr, "ringloop: {}\n", status.error().message);
+    } else if (started) {
+        log::error("{}", status.error().message);
+    } else {
+        // Fails when nobody waits any more, and then there is nobody else to tell.
+        static_cast<void>(ready_.tell(dump_json({{"error", status.error().message}})));
+    }
+    return started || status.error().number != EINTR ? 1 : 130;
+}
+
+}  // namespace
+
+int serve(const ServeRequest& request) {
+    // `spawn_server` ran /proc/self/exe, which would be called "exe" in ps.
+    ::prctl(PR_SET_NAME, "ringloop");
+    ::umask(022);
+    log::to_stderr(request.ready_fd ? log::Level::error : log::Level::info);
+
+    ReadyPipe ready;
+    if (request.ready_fd) {
+        auto adopted = ReadyPipe::adopt(*request.ready_fd);
+        if (!adopted) {
+            fmt::print(stderr, "ringloop: {}\n", adopted.error().message);
+            return 2;
+        }
+        ready = std::move(*adopted);
+    }
+    auto signals = Signals::block();
+    auto directory = RuntimeDir::open();
+    if (!signals || !directory) {
+        const Error& error = signals ? directory.error() : signals.error();
+        const Status told = ready.tell(dump_json({{"error", error.message}}));
+        if (!request.ready_fd || !told) fmt::print(stderr, "ringloop: {}\n", error.message);
+        return 1;
+    }
+    return Server(request, std::move(*signals), std::move(ready), std::move(*directory)).run();
+}
+
+}  // namespace ringloop::control

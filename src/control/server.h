@@ -1,0 +1,22 @@
+// The life of one device: from an image to a device that is gone again without a trace.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "control/options.h"
+
+namespace ringloop::control {
+
+struct ServeRequest {
+    DeviceOptions options;        // unused when recovering
+    std::string recover_name;     // take over the device of this dead server; empty: a new one
+    std::optional<int> ready_fd;  // in the background: the pipe to `attach`, see ready.h
+};
+
+// Serves until the device was detached or a signal came. Returns the exit code: 0 when everything
+// written is on stable storage and the device is gone, 1 after an error (told on the ready pipe in
+// the background, on stderr otherwise), 130 when it was interrupted before the device was ready.
+int serve(const ServeRequest& request);
+
+}  // namespace ringloop::control

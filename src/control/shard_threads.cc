@@ -1,0 +1,109 @@
+#include "control/shard_threads.h"
+
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+
+#include "base/assert.h"
+#include "io/uring.h"
+
+namespace ringloop::control {
+namespace {
+
+// Of a device, however many shards share it: what blocks in the backing may not flood the host.
+constexpr u32 workers_per_device_max = 16;
+constexpr u32 ring_entries_min = 64;
+constexpr u32 ring_entries_max = 4096;
+// A loop ends when what it has in flight was answered by the backing.
+constexpr std::chrono::seconds end_timeout{60};
+
+io::Uring::Options ring_options(const Transport& transport) {
+    // A pass may hand over a commit and an operation of the backing for each request.
+    const u32 entries = std::bit_ceil(transport.depth() * 2);
+    return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max),
+            .workers_max = std::max(1U, workers_per_device_max / transport.queues())};
+}
+
+}  // namespace
+
+ShardThreads::~ShardThreads() { ASSERT(workers_.empty()); }
+
+Status ShardThreads::start(Transport& transport, engine::Device& device) {
+    transport_ = &transport;
+    device_ = &device;
+    workers_ = std::vector<Worker>(transport.queues());
+    for (u32 index = 0; index < workers_.size(); ++index) {
+        workers_[index].thread = std::thread([this, index] { serve(index); });
+    }
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] {
+        return std::ranges::all_of(workers_, [](const Worker& worker) { return worker.settled; });
+    });
+    return failure_;
+}
+
+void ShardThreads::serve(u32 index) {
+    ::prctl(PR_SET_NAME, fmt::format("ringloop-{}", index).c_str());
+    Status status = serve_until_stopped(index);
+    const std::lock_guard lock(mutex_);
+    if (!status && failure_) failure_ = std::move(status);
+    workers_[index].shard = nullptr;
+    workers_[index].settled = true;
+    ++ended_;
+    changed_.notify_all();
+}
+
+Status ShardThreads::serve_until_stopped(u32 index) {
+    auto ring = io::Uring::create(ring_options(*transport_));
+    if (!ring) return std::unexpected(std::move(ring).error());
+    auto shard = engine::Shard::create(**ring, *device_, transport_->depth());
+    if (!shard) return std::unexpected(std::move(shard).error());
+    TRY(transport_->join(index, **shard));
+    publish(index, **shard);
+    (*shard)->run();
+    {
+        // Nobody may stop or read a shard that is about to go.
+        const std::lock_guard lock(mutex_);
+        workers_[index].shard = nullptr;
+    }
+    transport_->leave(index);
+    return {};
+}
+
+void ShardThreads::publish(u32 index, engine::Shard& shard) {
+    const std::lock_guard lock(mutex_);
+    workers_[index].shard = &shard;
+    workers_[index].settled = true;
+    if (stopping_) shard.stop();
+    changed_.notify_all();
+}
+
+bool ShardThreads::stop() {
+    {
+        std::unique_lock lock(mutex_);
+        stopping_ = true;
+        for (const Worker& worker : workers_) {
+            if (worker.shard) worker.shard->stop();
+        }
+        if (!changed_.wait_for(lock, end_timeout, [this] { return ended_ == workers_.size(); })) {
+            return false;
+        }
+    }
+    for (Worker& worker : workers_) worker.thread.join();
+    workers_.clear();
+    ended_ = 0;
+    return true;
+}
+
+std::vector<const engine::ShardStats*> ShardThreads::stats() const {
+    std::vector<const engine::ShardStats*> stats;
+    const std::lock_guard lock(mutex_);
+    for (const Worker& worker : workers_) {
+        if (worker.shard) stats.push_back(&worker.shard->stats());
+    }
+    return stats;
+}
+
+}  // namespace ringloop::control

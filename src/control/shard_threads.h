@@ -1,0 +1,57 @@
+// The threads of a device: one for each queue of its transport, each with a ring and a shard.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "control/transport.h"
+#include "engine/device.h"
+#include "engine/shard.h"
+
+namespace ringloop::control {
+
+// Used by the control thread.
+class ShardThreads {
+public:
+    ShardThreads() = default;
+    ShardThreads(const ShardThreads&) = delete;
+    ShardThreads& operator=(const ShardThreads&) = delete;
+    ~ShardThreads();  // stop() has been called if start() was
+
+    // Returns when every shard serves its queue, or with the error of one that cannot; the others
+    // serve until stop(). `transport` and `device` outlive this object.
+    Status start(Transport& transport, engine::Device& device);
+
+    // Ends the loops and joins the threads. False when one did not end in time: the process must
+    // exit then, because the thread still uses what would be destroyed.
+    [[nodiscard]] bool stop();
+
+    // The counters of the shards that serve; valid until stop().
+    std::vector<const engine::ShardStats*> stats() const;
+
+private:
+    struct Worker {
+        std::thread thread;
+        engine::Shard* shard = nullptr;  // guarded by mutex_; set while its loop runs
+        bool settled = false;            // guarded by mutex_: serves, or has failed
+    };
+
+    void serve(u32 index);
+    Status serve_until_stopped(u32 index);
+    void publish(u32 index, engine::Shard& shard);
+
+    Transport* transport_ = nullptr;
+    engine::Device* device_ = nullptr;
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<Worker> workers_;
+    Status failure_;         // guarded by mutex_: of the first one that failed
+    std::size_t ended_ = 0;  // guarded by mutex_
+    bool stopping_ = false;  // guarded by mutex_
+};
+
+}  // namespace ringloop::control

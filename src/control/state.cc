@@ -1,0 +1,214 @@
+#include "control/state.h"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <charconv>
+#include <limits>
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr u32 version = 1;
+constexpr std::size_t path_chars_max = 4096;
+constexpr std::array phases = {Phase::starting, Phase::live, Phase::stopping};
+
+// Reads typed fields and remembers the first one that is missing or wrong.
+class Fields {
+public:
+    explicit Fields(const json& object) : object_(object) {}
+
+    std::string text(const char* field, std::size_t chars_max) {
+        const json* value = find(field);
+        if (value && value->is_string()) {
+            const auto& text = value->get_ref<const std::string&>();
+            // A NUL would cut the text in the next system call.
+            if (text.size() <= chars_max && text.find('\0') == std::string::npos) return text;
+        }
+        return refuse(field), std::string();
+    }
+
+    u64 number(const char* field, u64 min, u64 max) {
+        const json* value = find(field);
+        if (value && value->is_number_unsigned()) {
+            const u64 number = value->get<u64>();
+            if (number >= min && number <= max) return number;
+        }
+        return refuse(field), u64{0};
+    }
+
+    u32 small(const char* field, u32 min, u32 max) {
+        return static_cast<u32>(number(field, min, max));
+    }
+
+    bool flag(const char* field) {
+        const json* value = find(field);
+        if (value && value->is_boolean()) return value->get<bool>();
+        return refuse(field), false;
+    }
+
+    bool has(const char* field) const { return object_.contains(field); }
+    void refuse(const char* field) {
+        if (!wrong_) wrong_ = field;
+    }
+    const char* wrong() const { return wrong_; }
+
+private:
+    const json* find(const char* field) const {
+        const auto found = object_.find(field);
+        return found == object_.end() ? nullptr : &*found;
+    }
+
+    const json& object_;
+    const char* wrong_ = nullptr;
+};
+
+std::string to_hex(std::string_view bytes) {
+    std::string hex;
+    for (const char c : bytes) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return hex;
+}
+
+std::optional<std::string> from_hex(std::string_view hex) {
+    if (hex.size() % 2 != 0) return std::nullopt;
+    std::string bytes;
+    for (std::size_t i = 0; i < hex.size(); i += 2) {
+        u8 byte = 0;
+        const char* pair = hex.data() + i;
+        const auto [end, error] = std::from_chars(pair, pair + 2, byte, 16);
+        if (error != std::errc{} || end != pair + 2 || byte == 0) return std::nullopt;
+        bytes.push_back(static_cast<char>(byte));
+    }
+    return bytes;
+}
+
+std::string read_backing_file(Fields& fields) {
+    const std::string readable = fields.text("backing_file", path_chars_max);
+    if (!fields.has("backing_file_hex")) return readable;
+    const auto bytes = from_hex(fields.text("backing_file_hex", 2 * path_chars_max));
+    if (!bytes) fields.refuse("backing_file_hex");
+    return bytes.value_or("");
+}
+
+DeviceState read_fields(Fields& fields) {
+    constexpr u64 any = std::numeric_limits<u64>::max();
+    DeviceState state;
+    state.name = fields.text("name", name_chars_max);
+    state.device = fields.text("device", path_chars_max);
+    state.backing_file = read_backing_file(fields);
+    state.size_bytes = fields.number("size_bytes", 0, any);
+    state.offset_bytes = fields.number("offset_bytes", 0, any);
+    state.sizelimit_bytes = fields.number("sizelimit_bytes", 0, any);
+    state.sector_size = fields.small("sector_size", 512, 65536);
+    state.read_only = fields.flag("read_only");
+    state.direct_io = fields.flag("direct_io");
+    if (fields.has("direct_io_reason")) {
+        state.direct_io_reason = fields.text("direct_io_reason", path_chars_max);
+    }
+    state.queues = fields.small("queues", 1, queues_max);
+    state.depth = fields.small("depth", 1, depth_max);
+    state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
+    state.started_at = fields.text("started_at", name_chars_max);
+    state.boot_id = fields.text("boot_id", name_chars_max);
+
+    const auto transport = parse_transport(fields.text("transport", name_chars_max));
+    if (!transport) fields.refuse("transport");
+    state.transport = transport.value_or(TransportChoice::ublk);
+    const auto direct = parse_direct_io(fields.text("direct_io_requested", name_chars_max));
+    if (!direct) fields.refuse("direct_io_requested");
+    state.direct_io_requested = direct.value_or(backing::DirectIo::automatic);
+    const std::string word = fields.text("state", name_chars_max);
+    bool known = false;
+    for (const Phase phase : phases) {
+        if (word != to_text(phase)) continue;
+        state.phase = phase;
+        known = true;
+    }
+    if (!known) fields.refuse("state");
+    if (!is_plain_name(state.name)) fields.refuse("name");
+    return state;
+}
+
+}  // namespace
+
+DeviceOptions recover_options(const DeviceState& state) {
+    return {.image = state.backing_file,
+            .name = state.name,
+            .transport = state.transport,
+            .offset_bytes = state.offset_bytes,
+            .sizelimit_bytes = state.sizelimit_bytes,
+            .read_only = state.read_only,
+            .sector_size_bytes = state.sector_size,
+            .direct_io = state.direct_io_requested,
+            .queues = state.queues,
+            .depth = state.depth};
+}
+
+const char* to_text(Phase phase) {
+    switch (phase) {
+        case Phase::starting: return "starting";
+        case Phase::live: return "live";
+        case Phase::stopping: return "stopping";
+    }
+    return "starting";
+}
+
+json to_json(const DeviceState& state, std::string_view status_word) {
+    json object = {{"name", state.name},
+                   {"device", state.device},
+                   {"transport", to_text(state.transport)},
+                   {"backing_file", state.backing_file},
+                   {"size_bytes", state.size_bytes},
+                   {"offset_bytes", state.offset_bytes},
+                   {"sizelimit_bytes", state.sizelimit_bytes},
+                   {"sector_size", state.sector_size},
+                   {"read_only", state.read_only},
+                   {"direct_io", state.direct_io},
+                   {"direct_io_requested", to_text(state.direct_io_requested)},
+                   {"queues", state.queues},
+                   {"depth", state.depth},
+                   {"pid", state.pid},
+                   {"state", status_word},
+                   {"started_at", state.started_at}};
+    if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
+    return object;
+}
+
+std::string to_file_text(const DeviceState& state) {
+    json object = to_json(state, to_text(state.phase));
+    object["version"] = version;
+    object["boot_id"] = state.boot_id;
+    const std::string text = dump_json(object, true) + "\n";
+    const auto read_back = parse_json(text);
+    if (read_back && (*read_back)["backing_file"] == state.backing_file) return text;
+    object["backing_file_hex"] = to_hex(state.backing_file);
+    return dump_json(object, true) + "\n";
+}
+
+Result<DeviceState> parse_state(std::string_view text, std::string_view source) {
+    const auto object = parse_json(text);
+    if (!object || !object->is_object()) return fail(EINVAL, "{}: not a state file", source);
+    Fields fields(*object);
+    const u64 found = fields.number("version", 0, std::numeric_limits<u32>::max());
+    if (!fields.wrong() && found != version) {
+        return fail(EINVAL, "{}: written by another version of ringloop (format {})", source,
+                    found);
+    }
+    DeviceState state = read_fields(fields);
+    if (fields.wrong()) return fail(EINVAL, "{}: bad field '{}'", source, fields.wrong());
+    return state;
+}
+
+std::optional<json> parse_json(std::string_view text) {
+    json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (value.is_discarded()) return std::nullopt;
+    return value;
+}
+
+std::string dump_json(const json& value, bool pretty) {
+    return value.dump(pretty ? 2 : -1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace ringloop::control

@@ -1,0 +1,143 @@
+#include "control/state.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+DeviceState example() {
+    return {.name = "disk",
+            .device = "/dev/ublkb0",
+            .backing_file = "/images/disk.img",
+            .size_bytes = ~u64{0},
+            .offset_bytes = 512,
+            .sizelimit_bytes = 1024,
+            .sector_size = 4096,
+            .read_only = true,
+            .direct_io = false,
+            .direct_io_reason = "tmpfs has none",
+            .direct_io_requested = backing::DirectIo::off,
+            .queues = 4,
+            .depth = 128,
+            .pid = 42,
+            .phase = Phase::live,
+            .started_at = "2025-01-31T12:00:00Z",
+            .boot_id = "6f3e"};
+}
+
+TEST(StateFile, gives_back_what_was_written) {
+    for (const Phase phase : {Phase::starting, Phase::live, Phase::stopping}) {
+        DeviceState state = example();
+        state.phase = phase;
+        const auto read = parse_state(to_file_text(state), "x.json");
+        ASSERT_TRUE(read) << read.error().message;
+        EXPECT_EQ(*read, state);
+    }
+}
+
+TEST(StateFile, keeps_an_image_path_whose_bytes_are_no_utf8) {
+    DeviceState state = example();
+    state.backing_file = "/images/\xff\xfe\x80.img";
+    const auto read = parse_state(to_file_text(state), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->backing_file, state.backing_file);
+}
+
+TEST(StateFile, of_garbage_is_refused_with_its_name) {
+    const std::string good = to_file_text(example());
+    const std::string deep(100'000, '[');
+    for (const std::string& text : {std::string(), std::string("x"), std::string("[]"),
+                                    std::string("null"), std::string("{}"), std::string(1, '\0'),
+                                    std::string("\xff\xff"), good.substr(0, good.size() / 2),
+                                    deep}) {
+        const auto read = parse_state(text, "/run/ringloop/x.json");
+        ASSERT_FALSE(read);
+        EXPECT_NE(read.error().message.find("/run/ringloop/x.json"), std::string::npos);
+    }
+}
+
+TEST(StateFile, with_a_wrong_field_is_refused_with_the_fields_name) {
+    struct Case {
+        const char* field;
+        json value;
+    };
+    const Case cases[] = {
+        {"name", "../etc"},
+        {"name", 1},
+        {"device", std::string(5000, 'x')},
+        {"device", std::string("a\0b", 3)},
+        {"backing_file", nullptr},
+        {"backing_file_hex", "zz"},
+        {"backing_file_hex", "2f0"},
+        {"backing_file_hex", "2f00"},
+        {"size_bytes", -1},
+        {"size_bytes", 1.5},
+        {"size_bytes", "1"},
+        {"sector_size", 0},
+        {"sector_size", u64{1} << 32},
+        {"queues", 0},
+        {"queues", 5000},
+        {"depth", 0},
+        {"pid", 0},
+        {"pid", u64{1} << 31},
+        {"read_only", 1},
+        {"transport", "teleport"},
+        {"direct_io_requested", "maybe"},
+        {"state", "undead"},
+        {"boot_id", json::array()},
+    };
+    for (const Case& wrong : cases) {
+        json object = *parse_json(to_file_text(example()));
+        object[wrong.field] = wrong.value;
+        const auto read = parse_state(dump_json(object), "x.json");
+        ASSERT_FALSE(read) << wrong.field << " " << dump_json(wrong.value);
+        EXPECT_NE(read.error().message.find(wrong.field), std::string::npos)
+            << read.error().message;
+    }
+}
+
+TEST(StateFile, without_any_one_of_its_fields_is_refused) {
+    const json whole = *parse_json(to_file_text(example()));
+    for (const auto& [field, value] : whole.items()) {
+        if (field == "direct_io_reason") continue;  // says nothing where direct I/O is on
+        json object = whole;
+        object.erase(field);
+        EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;
+    }
+}
+
+TEST(StateFile, of_another_version_says_so) {
+    json object = *parse_json(to_file_text(example()));
+    object["version"] = 2;
+    const auto read = parse_state(dump_json(object), "x.json");
+    ASSERT_FALSE(read);
+    EXPECT_NE(read.error().message.find("another version"), std::string::npos);
+}
+
+TEST(State, names_why_direct_io_is_off_only_when_it_is) {
+    DeviceState state = example();
+    EXPECT_EQ(to_json(state, "live")["direct_io_reason"], "tmpfs has none");
+    state.direct_io = true;
+    EXPECT_FALSE(to_json(state, "live").contains("direct_io_reason"));
+}
+
+TEST(RecoverOptions, make_the_device_that_the_state_describes) {
+    const DeviceOptions options = recover_options(example());
+    EXPECT_EQ(options, (DeviceOptions{.image = "/images/disk.img",
+                                      .name = "disk",
+                                      .transport = TransportChoice::ublk,
+                                      .offset_bytes = 512,
+                                      .sizelimit_bytes = 1024,
+                                      .read_only = true,
+                                      .sector_size_bytes = 4096,
+                                      .direct_io = backing::DirectIo::off,
+                                      .queues = 4,
+                                      .depth = 128}));
+}
+
+}  // namespace
+}  // namespace ringloop::control

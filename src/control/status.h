@@ -1,0 +1,20 @@
+// What `status` says of a live device: its state, its counters and how well it is protected.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+
+#include "control/harden.h"
+#include "control/state.h"
+#include "engine/stats.h"
+
+namespace ringloop::control {
+
+// {requests, bytes, errors, latency_us {p50,p99,p999,max}} for each operation, and merged,
+// operations, inflight, added up over all shards.
+nlohmann::json stats_json(std::span<const engine::ShardStats* const> shards);
+
+nlohmann::json status_json(const DeviceState& state, const Hardening& hardening, bool poisoned,
+                           std::span<const engine::ShardStats* const> shards);
+
+}  // namespace ringloop::control

@@ -1,0 +1,66 @@
+// What carries the requests of one device between the kernel and the shards. A server brings it up
+// and takes it down in this order:
+//
+//   create or take_over   control thread   the device is known to the kernel, nobody can use it
+//   join                  shard threads    each shard gets its queue
+//   bring_up              control thread   shards serve; the device is usable when it returns
+//   stop                  control thread   shards serve; no request is left when it returns
+//   leave                 shard threads    each gives its queue back, its loop has ended
+//   remove                control thread   the device is gone
+//
+// stop and remove undo whatever was done, in any state, so the end of a device and the undoing of a
+// failed start are one way. When stop fails, requests are still with the shards and nothing that
+// they use may be destroyed: the process has to exit, which gives them back to the kernel.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backing/backing.h"
+#include "base/result.h"
+#include "control/options.h"
+#include "control/state.h"
+#include "engine/shard.h"
+
+namespace ringloop::control {
+
+class Transport {
+public:
+    virtual ~Transport() = default;
+
+    virtual TransportChoice kind() const = 0;
+    virtual std::string device_path() const = 0;
+    virtual u32 queues() const = 0;  // one shard each
+    virtual u32 depth() const = 0;   // requests in flight in each
+
+    virtual Status join(u32 index, engine::Shard& shard) = 0;
+    virtual void leave(u32 index) = 0;
+
+    virtual Status bring_up() = 0;
+    virtual Status stop() = 0;
+    virtual Status remove() = 0;
+};
+
+// The transport that the options ask for. An error says what the host lacks and the way out.
+Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
+                                                    const backing::Geometry& geometry);
+
+// The device of a dead server, as it is: until bring_up succeeded, a failure leaves it so.
+Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,
+                                                       const backing::Geometry& geometry);
+
+// Whether the kernel may still have the device; asks nobody, so any user may know.
+bool may_remain(const DeviceState& state);
+
+// What the kernel holds of a device whose server is gone.
+enum class Remains : u8 {
+    none,         // nothing, or a device that is somebody else's by now
+    recoverable,  // requests wait for the next server
+    unusable,     // never became live; can only be removed
+};
+Result<Remains> remains_of(const DeviceState& state);
+
+// Ends a device whose server is gone; requests that wait for it fail.
+Status remove_remains(const DeviceState& state);
+
+}  // namespace ringloop::control

@@ -1,0 +1,255 @@
+#include "control/ublk_transport.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <chrono>
+
+#include "abi/ublk.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "control/holders.h"
+#include "control/kernel.h"
+#include "control/wait.h"
+
+namespace ringloop::control {
+namespace {
+
+constexpr u64 node_timeout_ms = 10'000;
+// After STOP the driver has answered and cancelled everything; what remains is our own loops.
+constexpr std::chrono::seconds queues_close_timeout{30};
+
+
+// The loop driver loads itself when its node is opened; ublk's node exists only once the module
+// is loaded (a misc device with a dynamic minor), so this is done here.
+void load_module() {
+    if (path_exists("/dev/ublk-control") || ::geteuid() != 0) return;
+    std::array<std::string, 3> words = {"modprobe", "--quiet", "ublk_drv"};
+    std::array<char*, 4> arguments = {words[0].data(), words[1].data(), words[2].data(), nullptr};
+    for (const char* program : {"/sbin/modprobe", "/usr/sbin/modprobe"}) {
+        pid_t pid = 0;
+        if (::posix_spawn(&pid, program, nullptr, nullptr, arguments.data(), environ) != 0) {
+            continue;
+        }
+        ::waitpid(pid, nullptr, 0);
+        return;
+    }
+}
+
+Result<ublk::Control> open_control() {
+    load_module();
+    auto control = ublk::Control::open();
+    if (!control && control.error().number == ENOENT && !has_driver("ublk_drv")) {
+        return fail(ENOENT,
+                    "this kernel ({}) has no ublk driver: boot Linux 6.0 or later with "
+                    "CONFIG_BLK_DEV_UBLK (Debian 12: apt install linux-image-6.12-amd64)",
+                    kernel_release());
+    }
+    return control;
+}
+
+// devtmpfs has the node when START returns; elsewhere a daemon makes it. "Usable" is: it opens.
+Status wait_for_node(const std::string& path, const Deadline& deadline) {
+    int number = 0;
+    const bool opened = wait_until(deadline, [&] {
+        const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+        number = fd ? 0 : errno;
+        return static_cast<bool>(fd);
+    });
+    if (opened) return {};
+    if (number == ENOENT) {
+        return fail(number, "{} did not appear; is /dev a devtmpfs, or is udev running?", path);
+    }
+    return fail_errno(number, "{}", path);
+}
+
+// START has read the partition table; their nodes come the same way as the disk's.
+Status wait_for_nodes(const std::string& device) {
+    const Deadline deadline(node_timeout_ms);
+    TRY(wait_for_node(device, deadline));
+    for (const BlockNode& node : nodes_of(device)) {
+        const std::string path = "/dev/" + node.name;
+        if (!wait_until(deadline, [&] { return path_exists(path); })) {
+            return fail(ENOENT, "{} did not appear; is udev running?", path);
+        }
+    }
+    return {};
+}
+
+Status remove_stopped(ublk::Control& control, u32 id) {
+    Status removed = control.remove(id);
+    const bool in_reach = !nodes_of(ublk::block_device_path(id)).empty();
+    if (removed || removed.error().number != ETIME || in_reach) return removed;
+    // Someone from whom the disk was taken still has it open: the kernel frees it when they close
+    // it, and until then it is of no use to anybody.
+    log::warning("{}", removed.error().message);
+    return {};
+}
+
+// The disk keeps what it was started with, so the image must still be what it was.
+Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params,
+                       const backing::Geometry& geometry) {
+    constexpr u64 sector_bytes = 512;  // the driver's unit, whatever the block size
+    const u64 size = params.basic.device_sectors * sector_bytes;
+    const u64 block = u64{1} << (params.basic.logical_block_shift & 31);
+    if (size != geometry.size) {
+        return fail(EINVAL, "{} has {} bytes, but {} makes {} now; give the image its size back",
+                    state.device, size, state.backing_file, geometry.size);
+    }
+    if (block != geometry.sector_size) {
+        return fail(EINVAL, "{} has sectors of {} bytes, but {} makes {} now", state.device, block,
+                    state.backing_file, geometry.sector_size);
+    }
+    if (geometry.read_only && (params.basic.attributes & abi::ublk::attribute_read_only) == 0) {
+        return fail(EROFS, "{} is writable, but {} is not any more", state.device,
+                    state.backing_file);
+    }
+    return {};
+}
+
+}  // namespace
+
+UblkTransport::UblkTransport(ublk::Control control, const ublk::DeviceInfo& info,
+                             Ownership ownership, u32 sector_size)
+    : control_(std::move(control)),
+      info_(info),
+      ownership_(ownership),
+      sector_size_(sector_size),
+      queues_(info.queues) {}
+
+UblkTransport::~UblkTransport() { ASSERT(ownership_ != Ownership::added); }
+
+Result<std::unique_ptr<Transport>> UblkTransport::create(const DeviceOptions& options,
+                                                         const backing::Geometry& geometry) {
+    auto control = open_control();
+    if (!control) return std::unexpected(std::move(control).error());
+    const auto info = control->add({.queues = options.queues, .depth = options.depth});
+    if (!info) return std::unexpected(info.error());
+    std::unique_ptr<UblkTransport> transport(
+        new UblkTransport(std::move(*control), *info, Ownership::added, geometry.sector_size));
+    Status prepared = transport->control_.set_params(*info, geometry);
+    if (prepared) {
+        auto char_fd = ublk::open_char_device(info->id);
+        if (char_fd) {
+            transport->char_fd_ = std::move(*char_fd);
+        } else {
+            prepared = std::unexpected(std::move(char_fd).error());
+        }
+    }
+    if (prepared) return transport;
+    if (const Status removed = transport->remove(); !removed) {
+        log::error("{}", removed.error().message);
+    }
+    return std::unexpected(std::move(prepared).error());
+}
+
+Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& state,
+                                                            const backing::Geometry& geometry) {
+    const auto id = ublk::id_of(state.device);
+    if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
+    auto control = open_control();
+    if (!control) return std::unexpected(std::move(control).error());
+    const auto params = control->params(*id);
+    if (!params) return std::unexpected(params.error());
+    TRY(check_same_disk(state, *params, geometry));
+    TRY(control->start_recovery(*id));
+    const auto info = control->info(*id);
+    if (!info) return std::unexpected(info.error());
+    auto char_fd = ublk::open_char_device(*id);
+    if (!char_fd) return std::unexpected(std::move(char_fd).error());
+    std::unique_ptr<UblkTransport> transport(new UblkTransport(
+        std::move(*control), *info, Ownership::taken_over, geometry.sector_size));
+    transport->char_fd_ = std::move(*char_fd);
+    return transport;
+}
+
+Status UblkTransport::join(u32 index, engine::Shard& shard) {
+    auto queue = ublk::Queue::create(shard, char_fd_.get(), info_, index, sector_size_);
+    if (!queue) return std::unexpected(std::move(queue).error());
+    queues_[index] = std::move(*queue);
+    queues_[index]->on_closed = queue_on_closed;
+    queues_[index]->on_closed_context = this;
+    {
+        const std::lock_guard lock(mutex_);
+        ++queues_open_;
+    }
+    queues_[index]->start();
+    return {};
+}
+
+void UblkTransport::leave(u32 index) { queues_[index].reset(); }
+
+Status UblkTransport::bring_up() {
+    if (ownership_ == Ownership::added) {
+        TRY(control_.start(info_.id));
+        return wait_for_nodes(device_path());
+    }
+    // Its nodes exist, and from here on it is ours to end.
+    TRY(control_.end_recovery(info_.id));
+    ownership_ = Ownership::added;
+    return {};
+}
+
+Status UblkTransport::stop() {
+    if (ownership_ == Ownership::gone) return {};
+    if (ownership_ == Ownership::taken_over) {
+        // Its fetches end with STOP or with this process. STOP would end the device too.
+        const std::lock_guard lock(mutex_);
+        if (queues_open_ == 0) return {};
+        return fail(ECANCELED, "{} still waits for a server", device_path());
+    }
+    TRY(control_.stop(info_.id));
+    return wait_for_queues();
+}
+
+void UblkTransport::queue_on_closed(void* transport) {
+    auto& self = *static_cast<UblkTransport*>(transport);
+    const std::lock_guard lock(self.mutex_);
+    --self.queues_open_;
+    self.closed_.notify_all();
+}
+
+Status UblkTransport::wait_for_queues() {
+    std::unique_lock lock(mutex_);
+    if (closed_.wait_for(lock, queues_close_timeout, [this] { return queues_open_ == 0; })) {
+        return {};
+    }
+    return fail(ETIMEDOUT, "{}: the kernel did not give back every request", device_path());
+}
+
+Status UblkTransport::remove() {
+    char_fd_.reset();
+    if (std::exchange(ownership_, Ownership::gone) != Ownership::added) return {};
+    return remove_stopped(control_, info_.id);
+}
+
+bool ublk_device_exists(const DeviceState& state) {
+    const auto id = ublk::id_of(state.device);
+    return id && path_exists(fmt::format("/sys/class/ublk-char/ublkc{}", *id));
+}
+
+Result<Remains> ublk_remains_of(const DeviceState& state) {
+    const auto id = ublk::id_of(state.device);
+    if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
+    auto control = ublk::Control::open();
+    if (!control) return std::unexpected(std::move(control).error());
+    const auto info = control->info(*id);
+    if (!info && info.error().number == ENODEV) return Remains::none;
+    if (!info) return std::unexpected(info.error());
+    // The number was given to another device since. A device that was never started has no pid.
+    if (info->server_pid > 0 && info->server_pid != state.pid) return Remains::none;
+    return info->state == abi::ublk::state_dead ? Remains::unusable : Remains::recoverable;
+}
+
+Status remove_ublk_remains(const DeviceState& state) {
+    const auto id = ublk::id_of(state.device);
+    if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
+    auto control = ublk::Control::open();
+    if (!control) return std::unexpected(std::move(control).error());
+    TRY(control->stop(*id));
+    return remove_stopped(*control, *id);
+}
+
+}  // namespace ringloop::control

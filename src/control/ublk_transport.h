@@ -1,0 +1,63 @@
+// /dev/ublkbN as a Transport. Documentation/block/ublk.rst.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "control/transport.h"
+#include "frontend/ublk/control.h"
+#include "frontend/ublk/queue.h"
+
+namespace ringloop::control {
+
+class UblkTransport final : public Transport {
+public:
+    static Result<std::unique_ptr<Transport>> create(const DeviceOptions& options,
+                                                     const backing::Geometry& geometry);
+    static Result<std::unique_ptr<Transport>> take_over(const DeviceState& state,
+                                                        const backing::Geometry& geometry);
+    ~UblkTransport() override;
+
+    TransportChoice kind() const override { return TransportChoice::ublk; }
+    std::string device_path() const override { return ublk::block_device_path(info_.id); }
+    u32 queues() const override { return info_.queues; }
+    u32 depth() const override { return info_.depth; }
+
+    Status join(u32 index, engine::Shard& shard) override;
+    void leave(u32 index) override;
+
+    Status bring_up() override;
+    Status stop() override;
+    Status remove() override;
+
+private:
+    enum class Ownership : u8 {
+        added,       // ours: undoing deletes it
+        taken_over,  // found: undoing leaves it to the next recover
+        gone,
+    };
+
+    UblkTransport(ublk::Control control, const ublk::DeviceInfo& info, Ownership ownership,
+                  u32 sector_size);
+    static void queue_on_closed(void* transport);
+    Status wait_for_queues();
+
+    ublk::Control control_;
+    ublk::DeviceInfo info_;
+    Ownership ownership_;
+    u32 sector_size_;
+    UniqueFd char_fd_;  // /dev/ublkcN; outlives the queues
+    std::vector<std::unique_ptr<ublk::Queue>> queues_;  // each touched by its shard's thread only
+
+    std::mutex mutex_;
+    std::condition_variable closed_;
+    u32 queues_open_ = 0;  // guarded by mutex_
+};
+
+bool ublk_device_exists(const DeviceState& state);
+// Of a device whose server is gone.
+Result<Remains> ublk_remains_of(const DeviceState& state);
+Status remove_ublk_remains(const DeviceState& state);
+
+}  // namespace ringloop::control
