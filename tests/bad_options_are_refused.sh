@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+source "$(dirname "$0")/lib.sh"
+
+truncate -s 1M image
+assert_refused "--sector-size 1000" attach --sector-size 1000 image
+assert_refused "--sector-size 8192" attach --sector-size 8K image
+assert_refused "--queues 0" attach --queues 0 image
+assert_refused "--depth 0" attach --depth 0 image
+assert_refused "--queues 100000" attach --queues 100000 image
+assert_refused "--transport=carrier-pigeon" attach --transport carrier-pigeon image
+assert_refused "--direct-io=perhaps" attach --direct-io=perhaps image
+assert_refused "name '../up'" attach --name ../up image
+assert_refused "name '.hidden'" attach --name .hidden image
+assert_refused "name 'ublkb7'" attach --name ublkb7 image
+
+refused_status=2 # what is no command at all
+assert_refused "help" attach --no-such-option image
+assert_refused "attach: no image given" attach
+assert_refused "detach: name the devices" detach
+assert_refused "help" no-such-verb
+assert_refused "help"
+assert_refused "help" attach image second
+assert_refused "help" attach --queues many image

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+source "$(dirname "$0")/lib.sh"
+
+run_program "$RINGLOOP" --version
+assert_eq "$status" 0 "the exit code"
+assert_match "$stdout" '^ringloop [0-9]+\.[0-9]+\.[0-9]+$' "the version"
+
+run_program "$RINGLOOP" --help
+assert_eq "$status" 0 "the exit code"
+for verb in attach serve detach list status recover doctor; do
+    assert_match "$stdout" "  $verb " "the help"
+done
+
+run_program "$RINGLOOP" attach --help
+assert_eq "$status" 0 "the exit code"
+for option in name transport offset sizelimit read-only sector-size direct-io queues depth json; do
+    assert_match "$stdout" "--$option" "the help of attach"
+done
+
+# An answer that cannot be written is no success.
+RINGLOOP=$RINGLOOP run_program bash -c '"$RINGLOOP" doctor --json >/dev/full'
+((status != 0)) || die "doctor succeeded with a full disk"

@@ -1,0 +1,62 @@
+# What the black-box tests beside this file share; each begins: source "$(dirname "$0")/lib.sh"
+# RINGLOOP names the program, TEST_DIR a folder of the test's own, in which it starts.
+set -euo pipefail
+
+RINGLOOP=${RINGLOOP:-$(cd "$(dirname "$0")/.." && pwd)/build/release/ringloop}
+if [[ -z ${TEST_DIR:-} ]]; then
+    TEST_DIR=$(mktemp -d)
+    trap 'rm -rf "$TEST_DIR"' EXIT
+fi
+export RINGLOOP_RUNTIME_DIR=${RINGLOOP_RUNTIME_DIR:-$TEST_DIR/run}
+cd "$TEST_DIR"
+set -E
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND (status $?)" >&2' ERR
+
+die() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+
+assert_eq() { # ACTUAL EXPECTED [WHAT]
+    [[ $1 == "$2" ]] || die "${3:-value} is '$1', expected '$2'"
+}
+
+assert_match() { # TEXT REGEX [WHAT]
+    [[ $1 =~ $2 ]] || die "${3:-text} is '$1', expected to match '$2'"
+}
+
+# Sets $stdout, $stderr and $status, whatever comes.
+run_program() {
+    status=0
+    "$@" >.stdout 2>.stderr </dev/null || status=$?
+    stdout=$(<.stdout) stderr=$(<.stderr)
+}
+
+# assert_refused REGEX ARGUMENT...: ringloop exits with 1, prints nothing on stdout and one line on
+# stderr that begins "ringloop: " and matches; no state is left. (That no process is left, run.py
+# checks after every test.)
+assert_refused() {
+    local regex=$1
+    shift
+    run_program "$RINGLOOP" "$@"
+    assert_eq "$status" "${refused_status:-1}" "the exit code of 'ringloop $*' ($stderr)"
+    assert_eq "$stdout" "" "the output of 'ringloop $*'"
+    assert_match "$stderr" "^ringloop: [^"$'\n'"]+$" "what 'ringloop $*' said"
+    assert_match "$stderr" "$regex" "what 'ringloop $*' said"
+    assert_nothing_left
+}
+
+assert_nothing_left() {
+    local left
+    left=$(find "$RINGLOOP_RUNTIME_DIR" -mindepth 1 2>/dev/null || true)
+    [[ -z $left ]] || die "left behind: $left"
+}
+
+has_ublk() {
+    [[ -e /dev/ublk-control ]] || modinfo ublk_drv &>/dev/null
+}

@@ -1,0 +1,3 @@
+#!/bin/bash
+echo "some output"
+exit 3

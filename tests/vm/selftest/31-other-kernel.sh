@@ -1,0 +1,3 @@
+#!/bin/bash
+# kernel: 6.1
+exit 1

@@ -1,0 +1,3 @@
+#!/bin/bash
+echo "before the panic"
+echo c >/proc/sysrq-trigger

@@ -1,0 +1,29 @@
+#!/bin/bash
+# kernel: 6.12
+# timeout: 30
+# No CPU time while nothing happens, and at most 4 MiB of memory that are its own.
+source "$(dirname "$0")/../lib.sh"
+source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
+
+image=$(make_image 8M)
+attach "$image"
+pid=$(pidof ringloop)
+
+cpu_ticks() { # of all threads: utime and stime, proc(5) fields 14 and 15
+    awk '{ print $14 + $15 }' "/proc/$pid/stat"
+}
+switches() {
+    cat /proc/"$pid"/task/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'
+}
+pause 0.5
+before=$(cpu_ticks) switches_before=$(switches)
+pause 3
+assert_eq "$(cpu_ticks)" "$before" "the ticks of CPU time"
+(($(switches) - switches_before <= 4)) || die "$(($(switches) - switches_before)) wakeups in 3 s"
+
+awk '/^(Rss|Pss|Private|Locked|Anonymous|Shared)/' "/proc/$pid/smaps_rollup"
+pss=$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")
+rss=$(awk '/^Rss:/ { print $2 }' "/proc/$pid/smaps_rollup")
+echo "Rss $rss KiB, Pss $pss KiB"
+((rss <= 4096)) || die "an idle server has $rss KiB resident (Pss $pss KiB), 4096 are allowed"
+detach "$device"

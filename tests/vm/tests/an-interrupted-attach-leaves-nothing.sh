@@ -1,0 +1,33 @@
+#!/bin/bash
+# kernel: 6.12
+# timeout: 90
+# ^C at any moment: either attach was done before, or nothing is left of it.
+source "$(dirname "$0")/../lib.sh"
+source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
+
+image=$(make_image 8M)
+interrupted=0 finished=0
+for moment_ms in 10 50 100 150 200 250 300 350 400 500 600 800; do
+    # A shell without job control starts its background processes with SIGINT ignored.
+    env --default-signal=INT "$RINGLOOP" attach "$image" >out 2>err &
+    pid=$!
+    pause "$(printf '0.%03d' $moment_ms)"
+    kill -INT $pid 2>/dev/null || true
+    status=0
+    wait $pid || status=$?
+    echo "$moment_ms ms: $status $(<out)$(<err)"
+    if ((status == 0)); then
+        finished=$((finished + 1))
+        detach "$(<out)"
+    else
+        interrupted=$((interrupted + 1))
+        # Before the program has begun the signal still kills.
+        [[ $status == 130 && ! -s err ]] || {
+            assert_eq $status 1 "the exit code after $moment_ms ms"
+            assert_match "$(<err)" "^ringloop: [^"$'\n'"]+$" "the message after $moment_ms ms"
+        }
+        assert_eq "$(<out)" "" "what attach printed after $moment_ms ms"
+    fi
+    assert_nothing_left
+done
+((interrupted >= 3)) || die "only $interrupted were interrupted"

@@ -1,0 +1,23 @@
+#!/bin/bash
+# kernel: any
+# timeout: 30
+source "$(dirname "$0")/../lib.sh"
+source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
+
+status=0
+text=$("$RINGLOOP" doctor) || status=$?
+echo "$text"
+"$RINGLOOP" doctor --json >doctor.json || true
+verdict=$(python3 -ESc 'import json
+doctor = json.load(open("doctor.json"))
+health = {finding["topic"]: finding["health"] for finding in doctor["findings"]}
+print(doctor["usable"], health["ublk"], health["nbd"], health["io_uring"], health["cgroup"])')
+if [[ $VM_KERNEL == 6.1 ]]; then
+    assert_eq "$verdict" "False fail ok ok ok" "usable, ublk, nbd, io_uring, cgroup"
+    assert_eq $status 1 "the exit code"
+    assert_match "$text" "fail +ublk .*kernel" "what doctor says"
+else
+    assert_eq "$verdict" "True ok ok ok ok" "usable, ublk, nbd, io_uring, cgroup"
+    assert_eq $status 0 "the exit code"
+    assert_match "$text" "ok +ublk .*user recovery" "what doctor says"
+fi

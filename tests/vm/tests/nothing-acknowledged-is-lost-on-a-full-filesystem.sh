@@ -1,0 +1,47 @@
+#!/bin/bash
+# kernel: 6.12
+# timeout: 150
+# Writes to an image whose filesystem is full fail with ENOSPC, and none that was acknowledged is
+# missing afterwards.
+source "$(dirname "$0")/../lib.sh"
+source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
+
+# use_filesystem TYPE MOUNT_OPTIONS MKFS_OPTION: on RAW_DISK at /mnt, with some 12 MiB left.
+use_filesystem() {
+    local left_kib
+    "mkfs.$1" -q "$3" "$RAW_DISK"
+    mount -o "$2" "$RAW_DISK" /mnt
+    left_kib=$(df --output=avail -k /mnt | tail -n 1)
+    fallocate -l $((left_kib - 12 * 1024))K /mnt/filler
+}
+
+check() { # DIRECT_IO BLOCK
+    local image=/mnt/image
+    truncate -s 24M $image
+    attach --direct-io="$1" $image
+    echo -n "$filesystem, direct-io $1, "
+    if ! "$RINGLOOP_TREE/tests/vm/tools/acknowledged.py" --block "$2" "$device" $image |
+        tee result; then failures+=("$filesystem direct-io=$1 block $2"); fi
+    grep -q ENOSPC result || failures+=("$filesystem direct-io=$1 block $2: no ENOSPC")
+    detach "$device"
+    rm $image
+}
+
+failures=()
+filesystem=ext4
+use_filesystem ext4 defaults -m0
+for direct in on off; do
+    for block in 4096 65536 524288 1048576; do check $direct $block; done
+done
+umount /mnt
+# Where ext4 journals data, O_DIRECT is buffered inside: the kernel's driver loses most here.
+filesystem="ext4 data=journal"
+use_filesystem ext4 data=journal -m0
+check auto 524288
+umount /mnt
+filesystem=xfs
+use_filesystem xfs defaults -f
+check on 65536
+check off 1048576
+umount /mnt
+((${#failures[@]} == 0)) || die "$(printf '%s; ' "${failures[@]}")"
