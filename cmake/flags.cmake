@@ -38,7 +38,9 @@ target_compile_options(ringloop_flags INTERFACE
     $<$<CXX_COMPILER_ID:Clang>:-Wno-string-conversion>
     -fno-omit-frame-pointer
     $<$<BOOL:${RINGLOOP_WERROR}>:-Werror>)
-target_link_options(ringloop_flags INTERFACE -Wl,--as-needed)
+# What is never called is not resident either: a tenth of an idle server's memory.
+target_compile_options(ringloop_flags INTERFACE -ffunction-sections -fdata-sections)
+target_link_options(ringloop_flags INTERFACE -Wl,--as-needed -Wl,--gc-sections)
 
 if(RINGLOOP_SANITIZE)
     target_compile_options(ringloop_flags INTERFACE

@@ -96,7 +96,7 @@ function(ringloop_unit_tests)
         add_dependencies(unit_tests ${name}_test)
         # PRE_TEST: a test that cannot even list itself fails the test run, not the build.
         gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-            TEST_PREFIX "${folder}: " PROPERTIES LABELS unit TIMEOUT 120)
+            TEST_PREFIX "${folder}: " PROPERTIES LABELS unit TIMEOUT 60)
     endforeach()
 endfunction()
 

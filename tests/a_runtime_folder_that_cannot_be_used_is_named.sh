@@ -8,7 +8,7 @@ for folder in /proc/ringloop "$PWD/image" "$PWD/image/below"; do
         # shellcheck disable=SC2086  # words of a command
         run_program "$RINGLOOP" $verb
         assert_eq "$status" 1 "the exit code of '$verb' with $folder ($stderr)"
-        assert_match "$stderr" "^ringloop: [^"$'\n'"]*$folder[^"$'\n'"]*$" "what '$verb' said"
+        assert_match "$stderr" "^ringloop: [^"$'\n'"]*${folder}[^"$'\n'"]*$" "what '$verb' said"
     done
 done
 

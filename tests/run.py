@@ -272,6 +272,9 @@ def run_blackbox_test(script, output_path):
                 os.killpg(process.pid, signal.SIGKILL)
                 code = process.wait()
                 late = [f"no end after {BLACKBOX_TIMEOUT_S} s"]
+            except KeyboardInterrupt:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
             left = late + end_stragglers()
         text = output_path.read_text(encoding="utf-8", errors="replace")
         if left:
@@ -327,8 +330,13 @@ def run_vm(report, options, kernel):
         process = subprocess.Popen(["timeout", "-k", "10", str(VM_TIMEOUT_S), *command], cwd=ROOT,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace")
-        failures, said, ended = read_vm_lines(report, group, results, process.stdout)
-        code = process.wait()
+        try:
+            failures, said, ended = read_vm_lines(report, group, results, process.stdout)
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
         if not ended or (code != 0 and failures == 0):
             reason = f"no end after {VM_TIMEOUT_S} s" if code == 124 else f"exit code {code}"
             report.test(group, "the guest runs to its end", "FAIL", time.monotonic() - start,
@@ -381,6 +389,8 @@ def parse_options():
 
 
 def main():
+    # The same as ^C, which is handled wherever something runs: no guest outlives this run.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = parse_options()
     report = Report()
     built = {}

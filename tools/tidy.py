@@ -29,11 +29,13 @@ KERNEL_HEADERS_ELSEWHERE = {
     # file pattern: headers
     "src/control/harden.cc": ("linux/capability.h",),  # the capabilities a server gives up
     "src/control/doctor.cc": ("linux/capability.h",),  # the capabilities it finds missing
+    "src/control/flush.cc": ("linux/fs.h",),  # BLKFLSBUF
 }
 
 # One shard is one thread: whoever else wants a thread explains himself here.
 THREAD_FILES = (
     "src/control/shard_threads.*",  # the threads of the shards
+    "src/control/control_socket_test.cc",  # the other end of the socket
     "src/engine/freeze_test.cc",  # a freeze comes from another thread than the shard's
 )
 

@@ -171,7 +171,8 @@ std::expected<Command, int> parse_arguments(int count, const char* const* argume
     } catch (const CLI::Success& success) {
         return std::unexpected(app.exit(success));  // --help, --version
     } catch (const CLI::ParseError& error) {
-        return std::unexpected(refuse(one_line(error.what()) + "; see ringloop --help", exit_usage));
+        return std::unexpected(
+            refuse(fmt::format("{}; see ringloop --help", error.what()), exit_usage));
     }
 }
 

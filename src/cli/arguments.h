@@ -12,9 +12,8 @@ namespace ringloop::cli {
 
 // Exit codes of every verb.
 inline constexpr int exit_done = 0;
-inline constexpr int exit_failed = 1;  // with one line on stderr
+inline constexpr int exit_failed = 1;  // with one line on stderr; ^C during attach too
 inline constexpr int exit_usage = 2;
-inline constexpr int exit_interrupted = 130;
 
 struct Attach {
     control::DeviceOptions options;

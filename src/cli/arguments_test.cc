@@ -68,10 +68,17 @@ TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
 }
 
 TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
-    const std::vector<std::vector<std::string>> all = {
-        {},          {"frobnicate"},          {"attach"},      {"attach", "a", "b"},
-        {"serve"},   {"attach", "a", "-x"},   {"status"},      {"attach", "a", "--queues=many"},
-        {"recover"}, {"attach", "a", "--queues=-1"}, {"serve", "a", "--recover=b"}};
+    const std::vector<std::vector<std::string>> all = {{},
+                                                       {"frobnicate"},
+                                                       {"attach"},
+                                                       {"attach", "a", "b"},
+                                                       {"serve"},
+                                                       {"attach", "a", "-x"},
+                                                       {"status"},
+                                                       {"attach", "a", "--queues=many"},
+                                                       {"recover"},
+                                                       {"attach", "a", "--queues=-1"},
+                                                       {"serve", "a", "--recover=b"}};
     for (const auto& words : all) {
         const auto command = parse(words);
         ASSERT_FALSE(command);
@@ -81,7 +88,7 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
 
 TEST(Arguments, with_a_value_that_no_device_can_have_are_a_failure) {
     const std::vector<std::string> bad = {
-        "--queues=0", "--depth=0", "--sector-size=1000",         "--offset=x",  "--name=..",
+        "--queues=0",  "--depth=0",         "--sector-size=1000",   "--offset=x",     "--name=..",
         "--offset=-1", "--direct-io=maybe", "--transport=teleport", "--sizelimit=99E"};
     for (const std::string& word : bad) {
         const auto command = parse({"attach", word, "disk.img"});

@@ -10,8 +10,8 @@ namespace ringloop::cli {
 int run(const Attach& command) {
     const auto device = start_in_background(control::serve_arguments(command.options));
     if (!device) return report(device.error());
-    const std::string line = command.json ? control::dump_json(*device, true)
-                                          : (*device)["device"].get<std::string>();
+    const std::string line =
+        command.json ? control::dump_json(*device, true) : (*device)["device"].get<std::string>();
     return print_line(line) ? exit_done : exit_failed;
 }
 

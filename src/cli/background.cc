@@ -30,7 +30,7 @@ Result<json> start_in_background(const std::vector<std::string>& arguments) {
 
 int report(const Error& error) {
     print_error(error.message);
-    return error.number == EINTR ? exit_interrupted : exit_failed;
+    return exit_failed;
 }
 
 }  // namespace ringloop::cli

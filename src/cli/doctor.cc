@@ -33,8 +33,8 @@ nlohmann::json json_of(const control::Diagnosis& diagnosis) {
 
 int run(const Doctor& command) {
     const control::Diagnosis diagnosis = control::diagnose();
-    const std::string text = command.json ? control::dump_json(json_of(diagnosis), true)
-                                          : text_of(diagnosis);
+    const std::string text =
+        command.json ? control::dump_json(json_of(diagnosis), true) : text_of(diagnosis);
     return print_line(text) && diagnosis.usable ? exit_done : exit_failed;
 }
 

@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "cli/background.h"
@@ -47,7 +48,7 @@ int run(const Recover& command) {
         auto device = recover_one(*directory, target);
         if (!device) {
             code = report(device.error());
-            if (code == exit_interrupted) break;
+            if (device.error().number == EINTR) break;
             continue;
         }
         if (!command.json && !print_line((*device)["device"].get<std::string>())) {

@@ -14,8 +14,7 @@ namespace {
 using nlohmann::json;
 
 // Of a live device, as its server tells it; of any other, what its state file says.
-Result<json> full_status(const control::RuntimeDir& directory,
-                         const control::KnownDevice& device) {
+Result<json> full_status(const control::RuntimeDir& directory, const control::KnownDevice& device) {
     const control::DeviceState& state = device.state;
     if (!device.served || state.phase != control::Phase::live) {
         return control::to_json(state, device.status_word());
@@ -64,8 +63,8 @@ std::string facts_table(const json& object) {
     for (const char* field : {"size_bytes", "offset_bytes", "sizelimit_bytes"}) {
         rows.push_back({field, size_of(object, field)});
     }
-    for (const char* field : {"sector_size", "read_only", "queues", "depth", "pid", "state",
-                              "started_at"}) {
+    for (const char* field :
+         {"sector_size", "read_only", "queues", "depth", "pid", "state", "started_at"}) {
         rows.push_back({field, text_of(object, field)});
     }
     for (const char* field : {"direct_io", "poisoned", "io_flusher", "memory_locked",

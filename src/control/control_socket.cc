@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace ringloop::control {
 namespace {
@@ -60,10 +61,9 @@ Result<std::optional<Question>> ControlSocket::next(int other_fd) {
             return fail_errno(errno, "poll");
         }
         if (fds[0].revents != 0) return std::nullopt;
-        // Backwards, so that dropping one moves none that is still to be looked at.
-        for (std::size_t i = clients_.size(); i-- > 0;) {
-            if (fds[i + 2].revents == 0) continue;
-            if (auto question = read_question(i)) return question;
+        for (const pollfd& client : std::span(fds).subspan(2)) {
+            if (client.revents == 0) continue;
+            if (auto question = read_question(client.fd)) return question;
         }
         if (fds[1].revents != 0) accept_clients();
     }
@@ -78,12 +78,15 @@ void ControlSocket::accept_clients() {
     }
 }
 
-std::optional<Question> ControlSocket::read_question(std::size_t index) {
-    UniqueFd fd = std::move(clients_[index].fd);
-    clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
-    auto text = receive(fd.get());
+// One packet is all that a client may say, so it leaves the list with it.
+std::optional<Question> ControlSocket::read_question(int fd) {
+    const auto client =
+        std::ranges::find_if(clients_, [fd](const Client& known) { return known.fd.get() == fd; });
+    UniqueFd owned = std::move(client->fd);
+    clients_.erase(client);
+    auto text = receive(fd);
     if (!text || text->empty()) return std::nullopt;
-    return Question{std::move(fd), std::move(*text)};
+    return Question{std::move(owned), std::move(*text)};
 }
 
 int ControlSocket::poll_timeout_ms() const {

@@ -25,7 +25,8 @@ struct Question {
 
 class ControlSocket {
 public:
-    // A socket file that a dead server left at `path` is replaced: the caller holds the name's lock.
+    // A socket file that a dead server left at `path` is replaced: the caller holds the name's
+    // lock.
     static Result<ControlSocket> listen(const std::string& path);
 
     // Waits for the next question. nullopt: `other_fd` became readable instead.
@@ -39,7 +40,7 @@ private:
     explicit ControlSocket(UniqueFd fd) : fd_(std::move(fd)) {}
 
     void accept_clients();
-    std::optional<Question> read_question(std::size_t index);
+    std::optional<Question> read_question(int fd);
     int poll_timeout_ms() const;
 
     UniqueFd fd_;
@@ -64,7 +65,8 @@ public:
     bool wait_for_exit(const Deadline& deadline) const;
 
 private:
-    Conversation(UniqueFd fd, UniqueFd process) : fd_(std::move(fd)), process_(std::move(process)) {}
+    Conversation(UniqueFd fd, UniqueFd process)
+        : fd_(std::move(fd)), process_(std::move(process)) {}
 
     UniqueFd fd_;
     UniqueFd process_;  // pidfd of the server

@@ -67,7 +67,7 @@ TEST_F(ControlSocketTest, returns_when_the_other_descriptor_is_readable) {
 }
 
 TEST_F(ControlSocketTest, is_for_its_owner_only) {
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat(path_.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600U);
 }
@@ -97,7 +97,9 @@ TEST_F(ControlSocketTest, drops_who_asks_too_much_and_serves_the_next) {
 }
 
 TEST_F(ControlSocketTest, drops_who_hangs_up_without_a_word) {
-    { const UniqueFd silent = connect_raw(); }
+    {
+        const UniqueFd silent = connect_raw();
+    }
     Conversation client = connect();
     ASSERT_TRUE(client.ask("me"));
     const auto question = socket_->next(event_.get());
@@ -128,7 +130,9 @@ TEST_F(ControlSocketTest, drops_the_oldest_of_too_many_who_say_nothing) {
 TEST_F(ControlSocketTest, tells_a_client_that_the_server_ended_without_an_answer) {
     Conversation client = connect();
     ASSERT_TRUE(client.ask("stop"));
-    { const auto question = socket_->next(event_.get()); }
+    {
+        const auto question = socket_->next(event_.get());
+    }
     const auto heard = client.answer(Deadline(patience_ms));
     ASSERT_TRUE(heard);
     EXPECT_FALSE(*heard);

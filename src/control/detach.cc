@@ -53,7 +53,7 @@ Result<Conversation> reach_server(const RuntimeDir& directory, const std::string
 }
 
 bool is_gone(const std::string& path) {
-    struct stat node {};
+    struct stat node{};
     return ::lstat(path.c_str(), &node) != 0 && errno == ENOENT;
 }
 
@@ -125,6 +125,18 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device,
         claim = std::move(*unused);
     }
     return end_server(directory, state, std::move(claim), deadline);
+}
+
+void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid) {
+    directory.remove_strays();
+    const auto names = directory.names();
+    if (!names) return;
+    for (const std::string& name : *names) {
+        const auto state = directory.read_state(name);
+        if (!state || state->pid != server_pid || state->phase != Phase::starting) continue;
+        // Fails when somebody else cleans up already.
+        static_cast<void>(remove_dead(directory, name, {.timeout_ms = 0, .force = true}));
+    }
 }
 
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,

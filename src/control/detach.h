@@ -13,8 +13,10 @@ struct DetachOptions {
 };
 
 // Returns when the device, its node, its server and its files are gone. EBUSY names who holds it.
-Status detach(const RuntimeDir& directory, const KnownDevice& device,
-              const DetachOptions& options);
+Status detach(const RuntimeDir& directory, const KnownDevice& device, const DetachOptions& options);
+
+// What a server left that died before its device was usable. It has no users, so nothing waits.
+void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid);
 
 // Asks the server of a device. A server that is starting or does not answer is an error.
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,

@@ -158,9 +158,9 @@ std::optional<std::string> known_defect(std::string_view release) {
 
 Diagnosis diagnose() {
     Diagnosis diagnosis;
-    diagnosis.findings = {check_kernel(),     check_privileges(), check_uring(),
-                          check_ublk(),       check_nbd(),        check_runtime_directory(),
-                          check_memlock(),    check_cgroup(),     check_btf()};
+    diagnosis.findings = {check_kernel(),  check_privileges(), check_uring(),
+                          check_ublk(),    check_nbd(),        check_runtime_directory(),
+                          check_memlock(), check_cgroup(),     check_btf()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

@@ -34,8 +34,7 @@ bool flush_disk_in_child(const std::string& device, const Deadline& deadline) {
         return false;
     }
     int status = 0;
-    const bool ended =
-        wait_until(deadline, [&] { return ::waitpid(pid, &status, WNOHANG) != 0; });
+    const bool ended = wait_until(deadline, [&] { return ::waitpid(pid, &status, WNOHANG) != 0; });
     return ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <set>
@@ -50,10 +52,17 @@ void add_stacked(std::span<const BlockNode> nodes, std::vector<std::string>& lin
     }
 }
 
+// What a symbolic link says, or "" where there is none or we may not read it.
+std::string link_of(const std::string& path) {
+    std::array<char, 4096> target{};
+    const ssize_t length = ::readlink(path.c_str(), target.data(), target.size());
+    return {target.data(), length > 0 ? static_cast<std::size_t>(length) : 0};
+}
+
 // The node that /proc/PID/fd/N refers to. No synchronisation: it may be a file of a server that
 // does not answer.
 const BlockNode* opened_node(std::span<const BlockNode> nodes, const std::string& link) {
-    struct statx status {};
+    struct statx status{};
     if (::statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0 ||
         !S_ISBLK(status.stx_mode)) {
         return nullptr;
@@ -131,8 +140,11 @@ std::vector<std::string> holders_of(const std::string& device) {
     std::set<std::string> tables_seen;  // one mount namespace has many processes
     for (const std::string& pid : entries_of("/proc")) {
         if (pid[0] < '0' || pid[0] > '9' || pid == self) continue;
-        std::string table = read_text("/proc/" + pid + "/mountinfo").value_or("");
-        if (tables_seen.insert(table).second) {
+        const std::string process = "/proc/" + pid;
+        // A thread of the kernel has neither files nor a program.
+        if (link_of(process + "/exe").empty()) continue;
+        if (tables_seen.insert(link_of(process + "/ns/mnt")).second) {
+            const std::string table = read_text(process + "/mountinfo").value_or("");
             for (std::string& line : mount_holders(nodes, parse_mountinfo(table))) {
                 if (std::ranges::find(lines, line) == lines.end()) lines.push_back(std::move(line));
             }

@@ -10,10 +10,10 @@ using Lines = std::vector<std::string>;
 
 TEST(MountHolders, are_found_by_number_by_source_and_through_partitions) {
     const std::vector<Mount> mounts = {
-        {259, 0, "/a", "ext4", "/dev/root"},       // by its number
-        {0, 40, "/b", "btrfs", "/dev/ublkb0p1"},   // by its source
+        {259, 0, "/a", "ext4", "/dev/root"},      // by its number
+        {0, 40, "/b", "btrfs", "/dev/ublkb0p1"},  // by its source
         {259, 1, "/c", "xfs", "/dev/ublkb0p1"},
-        {259, 2, "/d", "xfs", "/dev/ublkb1"},      // another disk
+        {259, 2, "/d", "xfs", "/dev/ublkb1"},  // another disk
         {0, 41, "/e", "tmpfs", "ublkb0"},
     };
     EXPECT_EQ(mount_holders(nodes, mounts),

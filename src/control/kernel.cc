@@ -24,7 +24,7 @@ bool has_driver(const std::string& module) {
 }
 
 bool path_exists(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(path.c_str(), &status) == 0;
 }
 

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kept_trees = {"/proc", "/sys", "/dev", "/run"};
 constexpr std::array<std::string_view, 19> virtual_types = {
-    "autofs",   "binfmt_misc", "bpf",       "cgroup",  "cgroup2", "configfs", "debugfs",
-    "devpts",   "devtmpfs",    "efivarfs",  "fusectl", "hugetlbfs", "mqueue", "proc",
-    "pstore",   "ramfs",       "securityfs", "sysfs",  "tmpfs"};
+    "autofs", "binfmt_misc", "bpf",        "cgroup",  "cgroup2",   "configfs", "debugfs",
+    "devpts", "devtmpfs",    "efivarfs",   "fusectl", "hugetlbfs", "mqueue",   "proc",
+    "pstore", "ramfs",       "securityfs", "sysfs",   "tmpfs"};
 
 std::vector<std::string_view> words(std::string_view line) {
     std::vector<std::string_view> found;

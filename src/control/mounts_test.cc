@@ -32,9 +32,9 @@ TEST(MountTable, is_read_with_its_optional_fields_and_escapes) {
 }
 
 TEST(MountTable, leaves_out_lines_that_are_none) {
-    for (const char* text : {"", "\n\n", "garbage", "1 2 3 4 5 6", "1 2 x:y / / rw - ext4 a rw",
-                             "1 2 8:1 / / rw ext4 a rw", "1 2 81 / / rw - ext4 a rw",
-                             "1 2 8:1 / / rw - ext4"}) {
+    for (const char* text :
+         {"", "\n\n", "garbage", "1 2 3 4 5 6", "1 2 x:y / / rw - ext4 a rw",
+          "1 2 8:1 / / rw ext4 a rw", "1 2 81 / / rw - ext4 a rw", "1 2 8:1 / / rw - ext4"}) {
         EXPECT_TRUE(parse_mountinfo(text).empty()) << text;
     }
 }

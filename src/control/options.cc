@@ -9,8 +9,8 @@ constexpr u32 sector_size_bytes_min = 512;
 constexpr u32 sector_size_bytes_max = 4096;
 
 bool is_name_char(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
 }
 
 bool is_device_name(std::string_view name) {
@@ -34,8 +34,8 @@ bool is_plain_name(std::string_view name) {
 Status check_name(std::string_view name) {
     if (!is_plain_name(name)) {
         return fail(EINVAL,
-                    "name '{}': use 1 to {} of A-Z a-z 0-9 . _ - and no leading dot or dash",
-                    name, name_chars_max);
+                    "name '{}': use 1 to {} of A-Z a-z 0-9 . _ - and no leading dot or dash", name,
+                    name_chars_max);
     }
     if (is_device_name(name)) {
         return fail(EINVAL, "name '{}': reserved for the device of that name; choose another",

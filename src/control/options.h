@@ -10,8 +10,8 @@
 
 namespace ringloop::control {
 
-inline constexpr u32 queues_max = 4096;   // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
-inline constexpr u32 depth_max = 4096;    // UBLK_MAX_QUEUE_DEPTH
+inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
+inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
 
 enum class TransportChoice : u8 { automatic, ublk };
@@ -25,8 +25,8 @@ struct DeviceOptions {
     bool read_only = false;
     u32 sector_size_bytes = 0;  // 0: the backing decides
     backing::DirectIo direct_io = backing::DirectIo::automatic;
-    u32 queues = 1;    // 1 to queues_max; the kernel clamps it to the number of CPUs
-    u32 depth = 128;   // requests in flight in each queue, 1 to depth_max
+    u32 queues = 1;   // 1 to queues_max; the kernel clamps it to the number of CPUs
+    u32 depth = 128;  // requests in flight in each queue, 1 to depth_max
 
     bool operator==(const DeviceOptions&) const = default;
 };

@@ -88,11 +88,11 @@ TEST(ServeArguments, carry_every_option) {
                                    .direct_io = backing::DirectIo::off,
                                    .queues = 3,
                                    .depth = 4};
-    EXPECT_EQ(serve_arguments(options),
-              (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1",
-                                        "--sizelimit=2", "--read-only", "--sector-size=4096",
-                                        "--direct-io=off", "--queues=3", "--depth=4", "--",
-                                        "disk.img"}));
+    EXPECT_EQ(
+        serve_arguments(options),
+        (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1", "--sizelimit=2",
+                                  "--read-only", "--sector-size=4096", "--direct-io=off",
+                                  "--queues=3", "--depth=4", "--", "disk.img"}));
 }
 
 TEST(Choice, is_read_back_from_its_text) {

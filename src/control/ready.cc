@@ -9,7 +9,7 @@
 namespace ringloop::control {
 
 Result<ReadyPipe> ReadyPipe::adopt(int fd) {
-    struct stat status {};
+    struct stat status{};
     if (fd <= STDERR_FILENO || ::fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) {
         return fail(EBADF, "--ready-fd {}: not an inherited pipe", fd);
     }

@@ -17,7 +17,7 @@ constexpr int lock_attempts_max = 100;
 // An open-file-description lock: released with the last descriptor, and it can be asked for
 // without being taken (F_OFD_GETLK, fcntl(2)), which flock(2) cannot.
 struct flock whole_file(short type) {
-    struct flock range {};
+    struct flock range{};
     range.l_type = type;
     range.l_whence = SEEK_SET;
     return range;
@@ -25,7 +25,7 @@ struct flock whole_file(short type) {
 
 // Whether `name` still means the file that is open: its owner may have removed it meanwhile.
 bool is_same_file(int dir, const std::string& name, int fd) {
-    struct stat open_file {}, named_file {};
+    struct stat open_file{}, named_file{};
     return ::fstat(fd, &open_file) == 0 &&
            ::fstatat(dir, name.c_str(), &named_file, AT_SYMLINK_NOFOLLOW) == 0 &&
            open_file.st_ino == named_file.st_ino && open_file.st_dev == named_file.st_dev;
@@ -91,7 +91,7 @@ Result<RuntimeDir> RuntimeDir::open_at(const std::string& path) {
     TRY(create_directory(path));
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return fail_errno(errno, "cannot open the runtime directory {}", path);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "{}", path);
     // Whoever owns the directory decides what its state files say.
     if (status.st_uid != ::geteuid() && status.st_uid != 0) {
@@ -105,8 +105,8 @@ Result<RuntimeDir> RuntimeDir::open_at(const std::string& path) {
 Result<NameLock> RuntimeDir::lock(const std::string& name) const {
     const std::string file = name + ".lock";
     for (int attempt = 0; attempt < lock_attempts_max; ++attempt) {
-        UniqueFd fd(::openat(fd_.get(), file.c_str(),
-                             O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+        UniqueFd fd(
+            ::openat(fd_.get(), file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
         if (!fd) return fail_errno(errno, "cannot open {}/{}", path_, file);
         struct flock range = whole_file(F_WRLCK);
         if (::fcntl(fd.get(), F_OFD_SETLK, &range) != 0) {
@@ -129,8 +129,9 @@ bool RuntimeDir::is_locked(const std::string& name) const {
     return ::fcntl(fd.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
 }
 
-Result<std::vector<std::string>> RuntimeDir::names() const {
-    constexpr std::string_view suffix = ".json";
+Result<std::vector<std::string>> RuntimeDir::names() const { return names_with(".json"); }
+
+Result<std::vector<std::string>> RuntimeDir::names_with(std::string_view suffix) const {
     const int fd = ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return fail_errno(errno, "{}", path_);
     const std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(fd), ::closedir);
@@ -149,8 +150,8 @@ Result<std::vector<std::string>> RuntimeDir::names() const {
 Result<DeviceState> RuntimeDir::read_state(const std::string& name) const {
     const std::string file = name + ".json";
     const std::string source = path_ + "/" + file;
-    const UniqueFd fd(::openat(fd_.get(), file.c_str(),
-                               O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    const UniqueFd fd(
+        ::openat(fd_.get(), file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!fd) return fail_errno(errno, "{}", source);
     auto text = read_whole(fd.get(), source);
     if (!text) return std::unexpected(std::move(text).error());
@@ -183,6 +184,19 @@ void RuntimeDir::remove_files(NameLock lock) const {
 
 void RuntimeDir::remove_socket(const std::string& name) const {
     ::unlinkat(fd_.get(), (name + ".sock").c_str(), 0);
+}
+
+void RuntimeDir::remove_strays() const {
+    const auto locked = names_with(".lock");
+    if (!locked) return;
+    for (const std::string& name : *locked) {
+        auto lock = this->lock(name);
+        // Looked at under the lock: a server that has one writes its state before it makes a
+        // device.
+        if (!lock) continue;
+        const auto state = read_state(name);
+        if (!state && state.error().number == ENOENT) remove_files(std::move(*lock));
+    }
 }
 
 std::string RuntimeDir::socket_path(const std::string& name) const {

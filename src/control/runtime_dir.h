@@ -62,12 +62,17 @@ public:
     // All files of the name, the lock last.
     void remove_files(NameLock lock) const;
     void remove_socket(const std::string& name) const;
+    // Files of names that have no state and no living server: of servers that died before they had
+    // a device.
+    void remove_strays() const;
 
     // Valid in this process only, and short enough for a socket address.
     std::string socket_path(const std::string& name) const;
     std::string log_path(const std::string& name) const;
 
 private:
+    Result<std::vector<std::string>> names_with(std::string_view suffix) const;
+
     RuntimeDir(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
 
     std::string path_;

@@ -37,8 +37,8 @@ void write_file(const std::string& path, std::string_view text) {
 }
 
 TEST(RuntimePath, is_the_one_asked_for_then_that_of_the_system_then_that_of_the_session) {
-    EXPECT_EQ(choose_runtime_path({.ringloop_runtime_dir = "/x", .xdg_runtime_dir = "/run/user/1",
-                                   .root = true}),
+    EXPECT_EQ(choose_runtime_path(
+                  {.ringloop_runtime_dir = "/x", .xdg_runtime_dir = "/run/user/1", .root = true}),
               "/x");
     EXPECT_EQ(choose_runtime_path({.xdg_runtime_dir = "/run/user/1", .root = true}),
               "/run/ringloop");
@@ -56,7 +56,7 @@ TEST(RuntimePath, that_cannot_be_chosen_names_the_way_out) {
 TEST(RuntimeDir, is_created_for_its_user) {
     const TestDir dir;
     open_in(dir);
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat((dir / "run").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, ::geteuid() == 0 ? 0755U : 0700U);
 }
@@ -190,6 +190,23 @@ TEST(RuntimeFiles, of_a_name_are_all_removed_and_no_others) {
         left.push_back(entry.path().filename());
     }
     EXPECT_EQ(left, std::vector<std::string>{"ab.json"});
+}
+
+TEST(RuntimeFiles, without_a_state_and_a_server_are_strays) {
+    const TestDir dir;
+    const RuntimeDir runtime = open_in(dir);
+    ASSERT_TRUE(runtime.write_state(state_named("dead")));
+    for (const char* file : {"dead.lock", "stray.lock", "stray.log"}) {
+        write_file(dir / "run/" + file, "");
+    }
+    const auto starting = open_in(dir).lock("starting");
+    ASSERT_TRUE(starting);
+    runtime.remove_strays();
+    for (const char* kept : {"dead.json", "dead.lock", "starting.lock"}) {
+        EXPECT_TRUE(std::filesystem::exists(dir / "run/" + kept)) << kept;
+    }
+    EXPECT_FALSE(std::filesystem::exists(dir / "run/stray.lock"));
+    EXPECT_FALSE(std::filesystem::exists(dir / "run/stray.log"));
 }
 
 }  // namespace

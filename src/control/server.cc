@@ -28,8 +28,6 @@ namespace {
 
 using nlohmann::json;
 
-// A server that ends removes its device before it lets go of the device's name.
-constexpr u64 own_name_timeout_ms = 5'000;
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
 
@@ -58,7 +56,8 @@ private:
     Status claim_dead_device();
     Status open_backing();
     Status create_device();
-    Status claim_own_name();
+    Status announce_device(const std::string& path);
+    Status claim_own_name(const std::string& path);
     Status start_shards();
     Status bring_up();
     Status announce();
@@ -191,48 +190,53 @@ Status Server::open_backing() {
 
 Status Server::create_device() {
     const backing::Geometry& geometry = backing_->geometry();
-    auto transport = recovering() ? take_over_transport(state_, geometry)
-                                  : create_transport(options_, geometry);
+    auto transport = recovering()
+                         ? take_over_transport(state_, geometry)
+                         : create_transport(options_, geometry, [this](const std::string& path) {
+                               return announce_device(path);
+                           });
     if (!transport) return std::unexpected(std::move(transport).error());
     transport_ = std::move(*transport);
-    if (!lock_) TRY(claim_own_name());
-
-    state_.name = lock_->name();
-    state_.device = transport_->device_path();
     state_.transport = transport_->kind();
-    state_.backing_file = backing_->path();
-    state_.size_bytes = geometry.size;
-    state_.offset_bytes = options_.offset_bytes;
-    state_.sizelimit_bytes = options_.sizelimit_bytes;
-    state_.sector_size = geometry.sector_size;
-    state_.read_only = geometry.read_only;
-    state_.direct_io = geometry.direct;
-    state_.direct_io_reason = geometry.direct_reason;
-    state_.direct_io_requested = options_.direct_io;
-    state_.queues = transport_->queues();
+    state_.queues = transport_->queues();  // the kernel may have clamped both
     state_.depth = transport_->depth();
-    state_.started_at = utc_now();
-    state_.boot_id = read_line("/proc/sys/kernel/random/boot_id");
-    // While it is taken over, the file still describes the dead server, for the next attempt.
-    if (recovering()) return {};
-    state_.pid = ::getpid();
-    // From here on a server that dies leaves a trace by which the device can be removed.
+    return {};
+}
+
+// The state file is there before its device, so that a server that dies in between leaves nothing
+// that detach could not find. While a device is taken over, the file describes the dead server.
+Status Server::announce_device(const std::string& path) {
+    if (options_.name.empty()) TRY(claim_own_name(path));
+    const backing::Geometry& geometry = backing_->geometry();
+    state_ = {.name = lock_->name(),
+              .device = path,
+              .backing_file = backing_->path(),
+              .size_bytes = geometry.size,
+              .offset_bytes = options_.offset_bytes,
+              .sizelimit_bytes = options_.sizelimit_bytes,
+              .sector_size = geometry.sector_size,
+              .read_only = geometry.read_only,
+              .direct_io = geometry.direct,
+              .direct_io_reason = geometry.direct_reason,
+              .direct_io_requested = options_.direct_io,
+              .queues = options_.queues,
+              .depth = options_.depth,
+              .pid = ::getpid(),
+              .phase = Phase::starting,
+              .started_at = utc_now(),
+              .boot_id = read_line("/proc/sys/kernel/random/boot_id")};
     return directory_.write_state(state_);
 }
 
-// Nobody may choose the name of a device (check_name), so who holds it is a server that is just
-// ending, or left the file of a device that no longer exists.
-Status Server::claim_own_name() {
-    const std::string path = transport_->device_path();
-    const std::string name = path.substr(path.rfind('/') + 1);
-    Result<NameLock> lock = fail(EBUSY, "");
-    wait_until(Deadline(own_name_timeout_ms), [&] {
-        lock = directory_.lock(name);
-        return lock || lock.error().number != EBUSY;
-    });
+// Nobody may choose the name of a device (check_name), so whoever holds it is a server that is
+// just ending; the next device will do.
+Status Server::claim_own_name(const std::string& path) {
+    if (lock_) directory_.remove_files(std::move(*lock_));
+    lock_.reset();
+    auto lock = directory_.lock(path.substr(path.rfind('/') + 1));
     if (!lock) return std::unexpected(std::move(lock).error());
     lock_ = std::move(*lock);
-    return start_log(name);
+    return start_log(lock_->name());
 }
 
 Status Server::start_shards() { return shards_.start(*transport_, *device_); }
@@ -249,12 +253,14 @@ Status Server::announce() {
     if (!socket) return std::unexpected(std::move(socket).error());
     socket_ = std::move(*socket);
     state_.pid = ::getpid();
+    state_.started_at = utc_now();
     state_.phase = Phase::live;
     TRY(directory_.write_state(state_));
 
     log::info("{} serves {} ({}, {} of {}, {}{})", state_.device, state_.backing_file,
-              format_size(state_.size_bytes), state_.queues == 1 ? "1 queue" :
-              fmt::format("{} queues", state_.queues), state_.depth,
+              format_size(state_.size_bytes),
+              state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
+              state_.depth,
               state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
               state_.read_only ? ", read-only" : "");
     json ready = to_json(state_, to_text(state_.phase));
@@ -266,8 +272,7 @@ Status Server::announce() {
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
-    notify_manager(
-        fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
+    notify_manager(fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
     return ready_.tell(dump_json(ready));
 }
 
@@ -298,8 +303,8 @@ Status Server::serve_until_told() {
 // The answer, or "" for `stop`, which is answered at the end.
 std::string Server::answer_to(const Question& question) {
     const auto object = parse_json(question.text);
-    const bool valid = object && object->is_object() && object->contains("verb") &&
-                       (*object)["verb"].is_string();
+    const bool valid =
+        object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
     const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
     if (verb == "status") {
         return dump_json(
@@ -381,8 +386,8 @@ Status Server::give_up(Error error) {
 int Server::end(const Status& started, const Status& ended) {
     const Status& status = started ? ended : started;
     if (stopper_) {
-        answer(*stopper_, dump_json(status ? json{{"ok", true}}
-                                           : json{{"error", status.error().message}}));
+        answer(*stopper_,
+               dump_json(status ? json{{"ok", true}} : json{{"error", status.error().message}}));
     }
     if (status) {
         log::info("{} is detached", state_.device);
@@ -396,7 +401,7 @@ int Server::end(const Status& started, const Status& ended) {
         // Fails when nobody waits any more, and then there is nobody else to tell.
         static_cast<void>(ready_.tell(dump_json({{"error", status.error().message}})));
     }
-    return started || status.error().number != EINTR ? 1 : 130;
+    return 1;
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ struct ServeRequest {
 };
 
 // Serves until the device was detached or a signal came. Returns the exit code: 0 when everything
-// written is on stable storage and the device is gone, 1 after an error (told on the ready pipe in
-// the background, on stderr otherwise), 130 when it was interrupted before the device was ready.
+// written is on stable storage and the device is gone, 1 after an error or an interruption before
+// the device was ready (told on the ready pipe in the background, on stderr otherwise).
 int serve(const ServeRequest& request);
 
 }  // namespace ringloop::control

@@ -10,7 +10,7 @@ Result<Signals> Signals::block() {
     sigset_t set;
     sigemptyset(&set);
     for (const int number : {SIGINT, SIGTERM}) sigaddset(&set, number);
-    struct sigaction hangup {};
+    struct sigaction hangup{};
     // Ignored before we began: nohup(1).
     const bool kept = ::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
     if (!kept) sigaddset(&set, SIGHUP);

@@ -1,4 +1,5 @@
-// SIGINT, SIGTERM and (unless it is ignored) SIGHUP as something to poll instead of something that interrupts.
+// SIGINT, SIGTERM and (unless it is ignored) SIGHUP as something to poll instead of something that
+// interrupts.
 #pragma once
 
 #include "base/result.h"

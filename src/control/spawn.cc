@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/unique_fd.h"
+#include "control/detach.h"
+#include "control/runtime_dir.h"
 #include "control/signals.h"
 #include "control/state.h"
 #include "control/wait.h"
@@ -45,13 +47,10 @@ public:
         ::posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
         // Onto itself: clears close-on-exec in the child alone (glibc 2.29).
         ::posix_spawn_file_actions_adddup2(&actions_, ready_fd, ready_fd);
-        sigset_t none, all;
+        sigset_t none;
         sigemptyset(&none);
-        sigfillset(&all);
         ::posix_spawnattr_setsigmask(&attributes_, &none);
-        ::posix_spawnattr_setsigdefault(&attributes_, &all);
-        ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                     POSIX_SPAWN_SETSIGDEF);
+        ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
     }
     SpawnSetup(const SpawnSetup&) = delete;
     SpawnSetup& operator=(const SpawnSetup&) = delete;
@@ -79,8 +78,7 @@ private:
 // Waits for the child's end; kills it when that does not come in time.
 int wait_for_end(pid_t pid, const Deadline& deadline) {
     int status = 0;
-    const bool ended = wait_until(
-        deadline, [&] { return ::waitpid(pid, &status, WNOHANG) != 0; });
+    const bool ended = wait_until(deadline, [&] { return ::waitpid(pid, &status, WNOHANG) != 0; });
     if (!ended) {
         ::kill(pid, SIGKILL);
         ::waitpid(pid, &status, 0);
@@ -144,7 +142,10 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments) {
     }
     std::string line = read_line_from(pipe->read.get());
     if (line.empty()) {
-        return std::unexpected(end_without_word(wait_for_end(*pid, Deadline(undo_timeout_ms))));
+        const int status = wait_for_end(*pid, Deadline(undo_timeout_ms));
+        // It had no time to undo what it did.
+        if (const auto directory = RuntimeDir::open()) remove_leftovers_of(*directory, *pid);
+        return std::unexpected(end_without_word(status));
     }
     const auto told = parse_json(line);
     if (told && told->is_object() && told->contains("error") && (*told)["error"].is_string()) {

@@ -29,8 +29,8 @@ struct DeviceState {
     std::string backing_file;  // absolute
     u64 size_bytes = 0;        // of the device
     u64 offset_bytes = 0;
-    u64 sizelimit_bytes = 0;   // 0: none
-    u32 sector_size = 0;       // bytes
+    u64 sizelimit_bytes = 0;  // 0: none
+    u32 sector_size = 0;      // bytes
     bool read_only = false;
     bool direct_io = false;
     std::string direct_io_reason;  // why not; empty when direct

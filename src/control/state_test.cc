@@ -50,10 +50,10 @@ TEST(StateFile, keeps_an_image_path_whose_bytes_are_no_utf8) {
 TEST(StateFile, of_garbage_is_refused_with_its_name) {
     const std::string good = to_file_text(example());
     const std::string deep(100'000, '[');
-    for (const std::string& text : {std::string(), std::string("x"), std::string("[]"),
-                                    std::string("null"), std::string("{}"), std::string(1, '\0'),
-                                    std::string("\xff\xff"), good.substr(0, good.size() / 2),
-                                    deep}) {
+    for (const std::string& text :
+         {std::string(), std::string("x"), std::string("[]"), std::string("null"),
+          std::string("{}"), std::string(1, '\0'), std::string("\xff\xff"),
+          good.substr(0, good.size() / 2), deep}) {
         const auto read = parse_state(text, "/run/ringloop/x.json");
         ASSERT_FALSE(read);
         EXPECT_NE(read.error().message.find("/run/ringloop/x.json"), std::string::npos);

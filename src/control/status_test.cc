@@ -58,8 +58,12 @@ TEST(Stats, take_quantiles_over_all_shards_in_microseconds) {
 }
 
 TEST(Status, has_the_fields_that_scripts_rely_on) {
-    const DeviceState state{.name = "n", .device = "/dev/ublkb0", .backing_file = "/i",
-                            .direct_io = false, .direct_io_reason = "why", .phase = Phase::live};
+    const DeviceState state{.name = "n",
+                            .device = "/dev/ublkb0",
+                            .backing_file = "/i",
+                            .direct_io = false,
+                            .direct_io_reason = "why",
+                            .phase = Phase::live};
     const Hardening hardening{.io_flusher = {false, "not permitted"}, .memory_locked = {true, ""}};
     const json status = status_json(state, hardening, false, {});
     for (const char* field :

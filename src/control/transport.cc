@@ -6,11 +6,11 @@
 namespace ringloop::control {
 
 Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
-                                                    const backing::Geometry& geometry) {
+                                                    const backing::Geometry& geometry,
+                                                    const Announce& announce) {
     switch (options.transport) {
         case TransportChoice::automatic:
-        case TransportChoice::ublk:
-            return UblkTransport::create(options, geometry);
+        case TransportChoice::ublk: return UblkTransport::create(options, geometry, announce);
     }
     return fail(EINVAL, "unknown transport");
 }

@@ -1,7 +1,7 @@
 // What carries the requests of one device between the kernel and the shards. A server brings it up
 // and takes it down in this order:
 //
-//   create or take_over   control thread   the device is known to the kernel, nobody can use it
+//   create or take_over   control thread   the kernel knows the device, nobody can use it yet
 //   join                  shard threads    each shard gets its queue
 //   bring_up              control thread   shards serve; the device is usable when it returns
 //   stop                  control thread   shards serve; no request is left when it returns
@@ -13,6 +13,7 @@
 // they use may be destroyed: the process has to exit, which gives them back to the kernel.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,9 +42,14 @@ public:
     virtual Status remove() = 0;
 };
 
+// Called with "/dev/ublkb0" before that device is made, so that a server that dies at any moment
+// leaves a trace of what it may have made. EBUSY: not this one, take another.
+using Announce = std::function<Status(const std::string& device_path)>;
+
 // The transport that the options ask for. An error says what the host lacks and the way out.
 Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
-                                                    const backing::Geometry& geometry);
+                                                    const backing::Geometry& geometry,
+                                                    const Announce& announce);
 
 // The device of a dead server, as it is: until bring_up succeeded, a failure leaves it so.
 Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,

@@ -10,6 +10,7 @@
 #include "abi/ublk.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "control/files.h"
 #include "control/holders.h"
 #include "control/kernel.h"
 #include "control/wait.h"
@@ -18,9 +19,9 @@ namespace ringloop::control {
 namespace {
 
 constexpr u64 node_timeout_ms = 10'000;
+constexpr u32 ids_tried_max = 4096;
 // After STOP the driver has answered and cancelled everything; what remains is our own loops.
 constexpr std::chrono::seconds queues_close_timeout{30};
-
 
 // The loop driver loads itself when its node is opened; ublk's node exists only once the module
 // is loaded (a misc device with a dynamic minor), so this is done here.
@@ -50,6 +51,18 @@ Result<ublk::Control> open_control() {
     return control;
 }
 
+// A disk with one hardware queue gets mq-deadline by default. Below us the image's own disk has a
+// scheduler, and our plug merges: a second one costs every request twice and sorts for no spindle.
+// The kernel's loop driver asks for none too (BLK_MQ_F_NO_SCHED_BY_DEFAULT). A kernel that has no
+// such file, or refuses, keeps its choice: the device works with any.
+void use_no_scheduler(const std::string& device) {
+    const std::string path =
+        fmt::format("/sys/block{}/queue/scheduler", device.substr(device.rfind('/')));
+    if (read_line(path).find("[none]") != std::string::npos) return;
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    [[maybe_unused]] const ssize_t written = fd ? ::write(fd.get(), "none", 4) : 0;
+}
+
 // devtmpfs has the node when START returns; elsewhere a daemon makes it. "Usable" is: it opens.
 Status wait_for_node(const std::string& path, const Deadline& deadline) {
     int number = 0;
@@ -76,6 +89,24 @@ Status wait_for_nodes(const std::string& device) {
         }
     }
     return {};
+}
+
+bool is_taken(u32 id) { return path_exists(fmt::format("/sys/class/ublk-char/ublkc{}", id)); }
+
+// The driver would choose a free number too, but tell it only afterwards.
+Result<ublk::DeviceInfo> add_announced(ublk::Control& control, const DeviceOptions& options,
+                                       const Announce& announce) {
+    for (u32 id = 0; id < ids_tried_max; ++id) {
+        if (is_taken(id)) continue;
+        const Status announced = announce(ublk::block_device_path(id));
+        if (!announced && announced.error().number == EBUSY) continue;
+        if (!announced) return std::unexpected(announced.error());
+        auto info = control.add(
+            {.id = static_cast<i32>(id), .queues = options.queues, .depth = options.depth});
+        // EEXIST: another server was faster.
+        if (info || info.error().number != EEXIST) return info;
+    }
+    return fail(EBUSY, "the first {} ublk devices are all in use: detach one", ids_tried_max);
 }
 
 Status remove_stopped(ublk::Control& control, u32 id) {
@@ -122,27 +153,28 @@ UblkTransport::UblkTransport(ublk::Control control, const ublk::DeviceInfo& info
 UblkTransport::~UblkTransport() { ASSERT(ownership_ != Ownership::added); }
 
 Result<std::unique_ptr<Transport>> UblkTransport::create(const DeviceOptions& options,
-                                                         const backing::Geometry& geometry) {
+                                                         const backing::Geometry& geometry,
+                                                         const Announce& announce) {
     auto control = open_control();
     if (!control) return std::unexpected(std::move(control).error());
-    const auto info = control->add({.queues = options.queues, .depth = options.depth});
+    const auto info = add_announced(*control, options, announce);
     if (!info) return std::unexpected(info.error());
     std::unique_ptr<UblkTransport> transport(
         new UblkTransport(std::move(*control), *info, Ownership::added, geometry.sector_size));
-    Status prepared = transport->control_.set_params(*info, geometry);
-    if (prepared) {
-        auto char_fd = ublk::open_char_device(info->id);
-        if (char_fd) {
-            transport->char_fd_ = std::move(*char_fd);
-        } else {
-            prepared = std::unexpected(std::move(char_fd).error());
-        }
-    }
+    Status prepared = transport->prepare(geometry);
     if (prepared) return transport;
     if (const Status removed = transport->remove(); !removed) {
         log::error("{}", removed.error().message);
     }
     return std::unexpected(std::move(prepared).error());
+}
+
+Status UblkTransport::prepare(const backing::Geometry& geometry) {
+    TRY(control_.set_params(info_, geometry));
+    auto char_fd = ublk::open_char_device(info_.id);
+    if (!char_fd) return std::unexpected(std::move(char_fd).error());
+    char_fd_ = std::move(*char_fd);
+    return {};
 }
 
 Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& state,
@@ -159,8 +191,8 @@ Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& s
     if (!info) return std::unexpected(info.error());
     auto char_fd = ublk::open_char_device(*id);
     if (!char_fd) return std::unexpected(std::move(char_fd).error());
-    std::unique_ptr<UblkTransport> transport(new UblkTransport(
-        std::move(*control), *info, Ownership::taken_over, geometry.sector_size));
+    std::unique_ptr<UblkTransport> transport(
+        new UblkTransport(std::move(*control), *info, Ownership::taken_over, geometry.sector_size));
     transport->char_fd_ = std::move(*char_fd);
     return transport;
 }
@@ -184,6 +216,7 @@ void UblkTransport::leave(u32 index) { queues_[index].reset(); }
 Status UblkTransport::bring_up() {
     if (ownership_ == Ownership::added) {
         TRY(control_.start(info_.id));
+        use_no_scheduler(device_path());
         return wait_for_nodes(device_path());
     }
     // Its nodes exist, and from here on it is ours to end.
@@ -227,7 +260,7 @@ Status UblkTransport::remove() {
 
 bool ublk_device_exists(const DeviceState& state) {
     const auto id = ublk::id_of(state.device);
-    return id && path_exists(fmt::format("/sys/class/ublk-char/ublkc{}", *id));
+    return id && is_taken(*id);
 }
 
 Result<Remains> ublk_remains_of(const DeviceState& state) {

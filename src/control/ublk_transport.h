@@ -14,7 +14,8 @@ namespace ringloop::control {
 class UblkTransport final : public Transport {
 public:
     static Result<std::unique_ptr<Transport>> create(const DeviceOptions& options,
-                                                     const backing::Geometry& geometry);
+                                                     const backing::Geometry& geometry,
+                                                     const Announce& announce);
     static Result<std::unique_ptr<Transport>> take_over(const DeviceState& state,
                                                         const backing::Geometry& geometry);
     ~UblkTransport() override;
@@ -40,6 +41,7 @@ private:
 
     UblkTransport(ublk::Control control, const ublk::DeviceInfo& info, Ownership ownership,
                   u32 sector_size);
+    Status prepare(const backing::Geometry& geometry);
     static void queue_on_closed(void* transport);
     Status wait_for_queues();
 
@@ -47,7 +49,7 @@ private:
     ublk::DeviceInfo info_;
     Ownership ownership_;
     u32 sector_size_;
-    UniqueFd char_fd_;  // /dev/ublkcN; outlives the queues
+    UniqueFd char_fd_;                                  // /dev/ublkcN; outlives the queues
     std::vector<std::unique_ptr<ublk::Queue>> queues_;  // each touched by its shard's thread only
 
     std::mutex mutex_;

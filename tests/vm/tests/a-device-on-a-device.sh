@@ -5,7 +5,7 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-image=$(make_image 128M "$PWD/lower.img")
+make_image 128M "$PWD/lower.img" >/dev/null
 attach lower.img
 lower=$device
 mkfs.ext4 -q "$lower"

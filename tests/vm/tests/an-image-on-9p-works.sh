@@ -7,7 +7,7 @@ source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/lesser_backing.sh"
 
 folder=/results/.guest
-[[ -w $folder && $(findmnt -no FSTYPE -T $folder) == 9p ]] || skip "the guest has no writable 9p share"
+[[ -w $folder && $(findmnt -no FSTYPE -T $folder) == 9p ]] || skip "no writable 9p share is here"
 image=$(make_image 32M $folder/image)
 on_exit "rm -f $image"
 check_lesser_backing "$image"

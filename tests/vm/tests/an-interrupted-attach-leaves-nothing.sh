@@ -5,12 +5,17 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
+is_ringloop() {
+    [[ $(<"/proc/$1/comm") == ringloop ]]
+}
+
 image=$(make_image 8M)
 interrupted=0 finished=0
-for moment_ms in 10 50 100 150 200 250 300 350 400 500 600 800; do
+for moment_ms in 1 20 40 60 80 100 130 160 200 250 300 400; do
     # A shell without job control starts its background processes with SIGINT ignored.
     env --default-signal=INT "$RINGLOOP" attach "$image" >out 2>err &
     pid=$!
+    wait_until 10 is_ringloop $pid
     pause "$(printf '0.%03d' $moment_ms)"
     kill -INT $pid 2>/dev/null || true
     status=0
@@ -21,11 +26,11 @@ for moment_ms in 10 50 100 150 200 250 300 350 400 500 600 800; do
         detach "$(<out)"
     else
         interrupted=$((interrupted + 1))
-        # Before the program has begun the signal still kills.
-        [[ $status == 130 && ! -s err ]] || {
+        # Before main() has blocked the signal it still kills, without a word.
+        if ((status != 130)) || [[ -s err ]]; then
             assert_eq $status 1 "the exit code after $moment_ms ms"
             assert_match "$(<err)" "^ringloop: [^"$'\n'"]+$" "the message after $moment_ms ms"
-        }
+        fi
         assert_eq "$(<out)" "" "what attach printed after $moment_ms ms"
     fi
     assert_nothing_left

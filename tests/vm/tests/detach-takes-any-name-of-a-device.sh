@@ -5,7 +5,7 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-image=$(make_image 8M "$PWD/image") other=$(make_image 8M "$PWD/other")
+truncate -s 8M image other
 attach --name data image
 detach data
 assert_nothing_left

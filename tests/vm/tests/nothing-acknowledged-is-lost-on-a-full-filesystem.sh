@@ -6,41 +6,39 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-# use_filesystem TYPE MOUNT_OPTIONS MKFS_OPTION: on RAW_DISK at /mnt, with some 12 MiB left.
+# use_filesystem TYPE MOUNT_OPTIONS MKFS_OPTION...: on RAW_DISK at /mnt, with some 6 MiB left.
 use_filesystem() {
     local left_kib
-    "mkfs.$1" -q "$3" "$RAW_DISK"
+    filesystem="$1 $2"
+    "mkfs.$1" -q "${@:3}"
     mount -o "$2" "$RAW_DISK" /mnt
     left_kib=$(df --output=avail -k /mnt | tail -n 1)
-    fallocate -l $((left_kib - 12 * 1024))K /mnt/filler
+    fallocate -l $((left_kib - 6 * 1024))K /mnt/filler
 }
 
 check() { # DIRECT_IO BLOCK
-    local image=/mnt/image
-    truncate -s 24M $image
+    local image=/mnt/image what="$filesystem, direct-io=$1, block $2"
+    truncate -s 12M $image
     attach --direct-io="$1" $image
-    echo -n "$filesystem, direct-io $1, "
-    if ! "$RINGLOOP_TREE/tests/vm/tools/acknowledged.py" --block "$2" "$device" $image |
-        tee result; then failures+=("$filesystem direct-io=$1 block $2"); fi
-    grep -q ENOSPC result || failures+=("$filesystem direct-io=$1 block $2: no ENOSPC")
+    echo -n "$filesystem, direct-io=$1, "
+    "$RINGLOOP_TREE/tests/vm/tools/acknowledged.py" --block "$2" "$device" $image | tee result ||
+        failures+=("$what")
+    grep -q ENOSPC result || failures+=("$what: no ENOSPC")
     detach "$device"
     rm $image
 }
 
 failures=()
-filesystem=ext4
-use_filesystem ext4 defaults -m0
+use_filesystem ext4 defaults -m0 "$RAW_DISK" 320M
 for direct in on off; do
-    for block in 4096 65536 524288 1048576; do check $direct $block; done
+    for block in 4096 65536 1048576; do check $direct $block; done
 done
 umount /mnt
 # Where ext4 journals data, O_DIRECT is buffered inside: the kernel's driver loses most here.
-filesystem="ext4 data=journal"
-use_filesystem ext4 data=journal -m0
+use_filesystem ext4 data=journal -m0 -F "$RAW_DISK" 320M
 check auto 524288
 umount /mnt
-filesystem=xfs
-use_filesystem xfs defaults -f
+use_filesystem xfs defaults -f -d size=320M "$RAW_DISK"
 check on 65536
 check off 1048576
 umount /mnt

@@ -14,7 +14,8 @@ blkdiscard -z -o 2M -l 1M "$device"
 "$RINGLOOP" status --json data >status.json
 "$RINGLOOP" list --json >list.json
 "$RINGLOOP" status data
-assert_match "$("$RINGLOOP" list)" "data +$device +16 MiB +ublk +live +$(pidof ringloop) +$image" list
+assert_match "$("$RINGLOOP" list)" \
+    "data +$device +16 MiB +ublk +live +$(pidof ringloop) +$image" "the list"
 python3 - "$device" "$image" "$(pidof ringloop)" <<'END'
 import json, sys
 device, image, pid = sys.argv[1:]
