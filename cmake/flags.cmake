@@ -2,6 +2,7 @@
 
 option(RINGLOOP_WERROR "Treat every warning as an error" OFF)
 set(RINGLOOP_SANITIZE "" CACHE STRING "Argument of -fsanitize=, empty for none")
+option(RINGLOOP_FUZZ "Build the fuzzers of fuzz/, with clang only" OFF)
 
 set(CMAKE_CXX_STANDARD 23)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -46,4 +47,13 @@ if(RINGLOOP_SANITIZE)
     target_compile_options(ringloop_flags INTERFACE
         -fsanitize=${RINGLOOP_SANITIZE} -fno-sanitize-recover=all)
     target_link_options(ringloop_flags INTERFACE -fsanitize=${RINGLOOP_SANITIZE})
+endif()
+
+# Only coverage for the libraries: main() of libFuzzer comes with the fuzzers themselves.
+if(RINGLOOP_FUZZ)
+    if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+        message(FATAL_ERROR "RINGLOOP_FUZZ needs clang, for libFuzzer: cmake --preset fuzz")
+    endif()
+    target_compile_options(ringloop_flags INTERFACE -fsanitize=fuzzer-no-link)
+    target_link_options(ringloop_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()

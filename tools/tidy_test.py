@@ -136,6 +136,10 @@ class TidyTest(unittest.TestCase):
                 self.assert_clean({"src/io/a.h": f"{head}{short}}};\n"})
                 self.assert_reported({"src/io/a.h": f"{head}{body(71)}}};\n"}, "a function of 71")
 
+    def test_the_corpus_of_a_fuzzer_may_look_as_it_likes(self):
+        self.assert_clean({"fuzz/corpus/nbd_negotiate/x": "\tno newline "})
+        self.assert_reported({"fuzz/x": "no newline"}, "no newline")
+
     def test_a_table_is_not_a_function(self):
         rows = "    {1, \"x\"},\n" * 90
         self.assert_clean({"src/io/a.cc": f"constexpr Table<Row, size(1)> a = {{\n{rows}}};\n"})
