@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 60
+# timeout: 90
 # Two devices at once, and an image that lives on a filesystem on a ringloop device.
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 120
+# timeout: 180
 # The server is killed twice under a load that checks every block that was acknowledged.
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 30
+# timeout: 90
 # No CPU time while nothing happens, and at most 4 MiB of memory (shared pages by their share).
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 60
+# timeout: 90
 # Its path, its name, the image's path; several at once; all of them.
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"

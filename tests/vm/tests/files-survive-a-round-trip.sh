@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 150
+# timeout: 300
 # A tree of files goes through a filesystem on a ringloop device and is read back, byte for byte,
 # from the same image under the kernel's own loop driver.
 #   TREE=/usr/share bash tests/vm/tests/files-survive-a-round-trip.sh   takes another tree

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 150
+# timeout: 300
 # Attach and detach, CYCLES times (100 unless set):
 #   CYCLES=1000 bash tests/vm/tests/many-cycles-leak-nothing.sh
 source "$(dirname "$0")/../lib.sh"

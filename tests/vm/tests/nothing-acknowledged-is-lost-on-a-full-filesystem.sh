@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 150
+# timeout: 180
 # Writes to an image whose filesystem is full fail with ENOSPC, and none that was acknowledged is
 # missing afterwards.
 source "$(dirname "$0")/../lib.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: 6.12
-# timeout: 60
+# timeout: 90
 # Reports, without judging, what the kernel's loop driver loses where ringloop must lose nothing.
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
