@@ -40,7 +40,7 @@ KERNELS = ("6.12", "6.1")
 
 BLACKBOX_TIMEOUT_S = 120
 STRAGGLER_GRACE_MS = 1000
-VM_TIMEOUT_S = 900
+VM_TIMEOUT_S = 1500
 SKIPPED = 77
 # Programs that a person runs, beside the tests in the same folder.
 NOT_A_TEST = ("demo.sh",)
