@@ -8,7 +8,8 @@
 namespace ringloop::cli {
 
 int run(const Attach& command) {
-    const auto device = start_in_background(control::serve_arguments(command.options));
+    const auto device = start_in_background(control::serve_arguments(command.options),
+                                            control::WhenInterrupted::stop);
     if (!device) return report(device.error());
     const std::string line =
         command.json ? control::dump_json(*device, true) : (*device)["device"].get<std::string>();

@@ -5,15 +5,15 @@
 
 #include "cli/arguments.h"
 #include "cli/output.h"
-#include "control/spawn.h"
 #include "control/state.h"
 
 namespace ringloop::cli {
 
 using nlohmann::json;
 
-Result<json> start_in_background(const std::vector<std::string>& arguments) {
-    const auto line = control::spawn_server(arguments);
+Result<json> start_in_background(const std::vector<std::string>& arguments,
+                                 control::WhenInterrupted when_interrupted) {
+    const auto line = control::spawn_server(arguments, when_interrupted);
     if (!line) return std::unexpected(line.error());
     auto device = control::parse_json(*line);
     if (!device || !device->is_object() || !device->contains("device") ||

@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/spawn.h"
 
 namespace ringloop::cli {
 
 // Starts `serve` with these arguments and returns the device it serves as an object that has
 // "device". Its warnings are printed.
-Result<nlohmann::json> start_in_background(const std::vector<std::string>& arguments);
+Result<nlohmann::json> start_in_background(const std::vector<std::string>& arguments,
+                                           control::WhenInterrupted when_interrupted);
 
 // Prints the error; the exit code that stands for it.
 int report(const Error& error);

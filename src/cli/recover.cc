@@ -28,7 +28,8 @@ Result<json> recover_one(const control::RuntimeDir& directory, const std::string
         return fail(EBUSY, "{}: its server (pid {}) lives; nothing to recover",
                     device->state.device, device->state.pid);
     }
-    return start_in_background({"--recover=" + device->state.name});
+    return start_in_background({"--recover=" + device->state.name},
+                               control::WhenInterrupted::leave);
 }
 
 }  // namespace

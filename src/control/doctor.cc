@@ -82,6 +82,11 @@ Finding check_ublk() {
     if (!path_exists("/dev/ublk-control") && has_driver("ublk_drv")) {
         return {Health::ok, "ublk", "the driver is installed and not loaded; attach loads it", ""};
     }
+    if (!path_exists("/dev/ublk-control") && !has_driver("ublk_drv")) {
+        return {Health::fail, "ublk", "this kernel was built without the ublk driver",
+                "boot one that has it (CONFIG_BLK_DEV_UBLK, Linux 6.0 or later; Debian 12: apt "
+                "install linux-image-6.12-amd64)"};
+    }
     auto control = ublk::Control::open();
     if (!control) return {Health::fail, "ublk", control.error().message, ""};
     const auto features = control->features();

@@ -69,8 +69,8 @@ private:
     DeviceState state_now() const;
 
     Status take_down();
-    Status give_up(Error error);
-    int end(const Status& started, const Status& ended);
+    [[noreturn]] void give_up(Error error);
+    int end(const Status& ended);
 
     bool recovering() const { return !request_.recover_name.empty(); }
     bool background() const { return request_.ready_fd.has_value(); }
@@ -93,19 +93,20 @@ private:
     std::optional<ControlSocket> socket_;
     std::optional<Question> stopper_;  // waits to hear how the end went
     bool live_ = false;
+    Status started_;  // why it never became ready, if so
 };
 
 int Server::run() {
-    const Status started = start();
-    if (!started) {
-        const Status undone = take_down();
-        if (!undone) log::error("{}", undone.error().message);
-        return end(started, undone);
+    started_ = start();
+    if (started_) {
+        if (const Status served = serve_until_told(); !served) {
+            log::error("{}", served.error().message);
+        }
+        return end(take_down());
     }
-    if (const Status served = serve_until_told(); !served) {
-        log::error("{}", served.error().message);
-    }
-    return end(started, take_down());
+    const Status undone = take_down();
+    if (!undone) log::error("{}", undone.error().message);
+    return end(undone);
 }
 
 // Between two steps the person may have given up; inside each, every wait is bounded.
@@ -273,10 +274,14 @@ Status Server::announce() {
         ready["warnings"].push_back(text);
     }
     notify_manager(fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
-    return ready_.tell(dump_json(ready));
+    const Status told = ready_.tell(dump_json(ready));
+    return recovering() ? Status() : told;
 }
 
+// A device that is being taken over has users who wait for it. Half taken over it serves nobody,
+// and some kernels let nobody try again, so from there on it is finished whoever gave up.
 Status Server::check_wanted() {
+    if (recovering() && transport_) return {};
     if (signals_.arrived() != 0) return fail(EINTR, "interrupted");
     if (ready_.broken()) return fail(EPIPE, "nobody waits for this device any more");
     return {};
@@ -349,10 +354,10 @@ Status Server::take_down() {
         keep_first(directory_.write_state(state_));
     }
     if (transport_) {
-        if (Status stopped = transport_->stop(); !stopped) return give_up(stopped.error());
+        if (Status stopped = transport_->stop(); !stopped) give_up(stopped.error());
     }
     if (!shards_.stop()) {
-        return give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
+        give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
     }
     if (live_ && !state_.read_only) keep_first(backing_->sync());
     bool removed = true;
@@ -375,16 +380,15 @@ Status Server::take_down() {
 
 // Requests are still with the shards, so nothing may be destroyed. The end of the process gives
 // them back to the kernel; the state file stays for `recover` or `detach`.
-Status Server::give_up(Error error) {
+void Server::give_up(Error error) {
     log::error("{}; the server ends without waiting", error.message);
     if (lock_) directory_.remove_socket(lock_->name());
-    end(std::unexpected(error), {});
-    std::_Exit(1);
+    std::_Exit(end(std::unexpected(std::move(error))));
 }
 
 // Tells everyone who waits how it went.
-int Server::end(const Status& started, const Status& ended) {
-    const Status& status = started ? ended : started;
+int Server::end(const Status& ended) {
+    const Status& status = started_ ? ended : started_;
     if (stopper_) {
         answer(*stopper_,
                dump_json(status ? json{{"ok", true}} : json{{"error", status.error().message}}));
@@ -395,7 +399,7 @@ int Server::end(const Status& started, const Status& ended) {
     }
     if (!background()) {
         fmt::print(stderr, "ringloop: {}\n", status.error().message);
-    } else if (started) {
+    } else if (started_) {
         log::error("{}", status.error().message);
     } else {
         // Fails when nobody waits any more, and then there is nobody else to tell.

@@ -118,7 +118,8 @@ std::string read_line_from(int fd) {
 
 }  // namespace
 
-Result<std::string> spawn_server(const std::vector<std::string>& arguments) {
+Result<std::string> spawn_server(const std::vector<std::string>& arguments,
+                                 WhenInterrupted when_interrupted) {
     auto signals = Signals::block();
     if (!signals) return std::unexpected(std::move(signals).error());
     auto pipe = make_pipe();
@@ -134,6 +135,9 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments) {
     pipe->write.reset();  // the server's copy is the only one: its death is the end of the pipe
 
     const Wakeup wakeup = wait_for_line(pipe->read.get(), *signals, Deadline(ready_timeout_ms));
+    if (wakeup == Wakeup::signal && when_interrupted == WhenInterrupted::leave) {
+        return fail(EINTR, "interrupted; see ringloop list for what became of the device");
+    }
     if (wakeup != Wakeup::line) {
         ::kill(*pid, SIGTERM);
         wait_for_end(*pid, Deadline(undo_timeout_ms));

@@ -44,8 +44,9 @@ Result<ublk::Control> open_control() {
     auto control = ublk::Control::open();
     if (!control && control.error().number == ENOENT && !has_driver("ublk_drv")) {
         return fail(ENOENT,
-                    "this kernel ({}) has no ublk driver: boot Linux 6.0 or later with "
-                    "CONFIG_BLK_DEV_UBLK (Debian 12: apt install linux-image-6.12-amd64)",
+                    "this kernel ({}) was built without the ublk driver: boot one that has it "
+                    "(CONFIG_BLK_DEV_UBLK, Linux 6.0 or later; Debian 12: apt install "
+                    "linux-image-6.12-amd64)",
                     kernel_release());
     }
     return control;
@@ -119,6 +120,17 @@ Status remove_stopped(ublk::Control& control, u32 id) {
     return {};
 }
 
+// A server that died during its own recovery has started it already. Kernels with the check for
+// ready queues in ublk_ctrl_start_recovery (Linux 6.11) refuse to start it again; what is missing
+// is the rest.
+Status start_recovery(ublk::Control& control, u32 id) {
+    Status started = control.start_recovery(id);
+    if (started || started.error().number != EINVAL) return started;
+    const auto info = control.info(id);
+    if (info && info->state == abi::ublk::state_quiesced) return {};
+    return started;
+}
+
 // The disk keeps what it was started with, so the image must still be what it was.
 Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params,
                        const backing::Geometry& geometry) {
@@ -186,7 +198,7 @@ Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& s
     const auto params = control->params(*id);
     if (!params) return std::unexpected(params.error());
     TRY(check_same_disk(state, *params, geometry));
-    TRY(control->start_recovery(*id));
+    TRY(start_recovery(*control, *id));
     const auto info = control->info(*id);
     if (!info) return std::unexpected(info.error());
     auto char_fd = ublk::open_char_device(*id);

@@ -19,6 +19,7 @@ struct Writer : Request, Message {
     std::atomic<u64> answers = 0;
     std::atomic<u64> errors = 0;
     std::atomic<bool> ending = false;
+    std::atomic<bool> ended = false;
     alignas(4096) std::array<std::byte, 4096> data{};
 
     void begin(Shard& on) {
@@ -33,7 +34,16 @@ struct Writer : Request, Message {
     void answered() {
         answers.fetch_add(1);
         if (result != Errno::ok) errors.fetch_add(1);
-        if (!ending.load()) shard->submit(*this);
+        if (ending.load()) {
+            ended.store(true);
+        } else {
+            shard->submit(*this);
+        }
+    }
+    // The last answer is still on its way when this is called.
+    void end() {
+        ending.store(true);
+        while (!ended.load()) std::this_thread::yield();
     }
     void wait_for_answers(u64 more) const {
         for (const u64 from = answers.load(); answers.load() < from + more;) {
@@ -61,11 +71,11 @@ protected:
     void start_shard(std::size_t index) {
         std::promise<Shard*> ready;
         auto started = ready.get_future();
-        threads_[index] = std::thread([this, promise = std::move(ready)]() mutable {
-            auto uring = io::Uring::create({});
-            auto shard = Shard::create(**uring, *device_, 8);
-            promise.set_value(shard->get());
-            (*shard)->run();
+        threads_[index] = std::thread([this, index, promise = std::move(ready)]() mutable {
+            urings_[index] = std::move(*io::Uring::create({}));
+            owned_[index] = std::move(*Shard::create(*urings_[index], *device_, 8));
+            promise.set_value(owned_[index].get());
+            owned_[index]->run();
         });
         shards_[index] = started.get();
     }
@@ -78,6 +88,9 @@ protected:
     std::unique_ptr<backing::Backing> backing_;
     std::unique_ptr<Device> device_;
     std::array<std::thread, 2> threads_;
+    // Outlive their threads: stop() may still be at work when a loop has ended.
+    std::array<std::unique_ptr<io::Uring>, 2> urings_;
+    std::array<std::unique_ptr<Shard>, 2> owned_;
     std::array<Shard*, 2> shards_{};
 };
 
@@ -94,8 +107,7 @@ TEST_F(FreezeTest, HoldsEveryShardStillAndLosesNothing) {
         EXPECT_EQ(writers[1].answers.load(), second);
     }
     for (Writer& writer : writers) {
-        writer.wait_for_answers(1);
-        writer.ending = true;
+        writer.end();
         EXPECT_EQ(writer.errors.load(), 0u);
     }
 }
