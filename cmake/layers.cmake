@@ -21,6 +21,10 @@ function(ringloop_folder_library target folder glob)
         target_link_libraries(${target} PUBLIC ringloop_flags ${arg_LINK})
         if(NOT arg_EXCEPTIONS)
             target_compile_options(${target} PRIVATE -fno-exceptions)
+        elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+            # Never on the data path, and made of header libraries: what counts here is that a
+            # server's memory is locked, so each page of code that start-up touched stays.
+            target_compile_options(${target} PRIVATE -Os)
         endif()
     else()
         add_library(${target} INTERFACE)

@@ -36,7 +36,7 @@ public:
     // Shard's thread: serves until stop() was called and nothing is in flight.
     void run();
 
-    // Any thread. The shard outlives the call: whoever ends its thread keeps it until stop returned.
+    // Any thread. The shard outlives the call: who ends its thread keeps it until stop returned.
     void post(Message& message);
     void stop();
 
