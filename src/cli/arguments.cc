@@ -47,7 +47,7 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     // A flag, so that "--direct-io IMAGE" does not take the image for its value.
     verb.add_flag("--direct-io{on}", texts.direct_io,
                   "=on, off or auto: bypass the page cache [auto]");
-    verb.add_option("--queues", options.queues, "queues, a thread each [1]");
+    verb.add_option("--queues", options.queues, "queues, a thread each [one a CPU, 4 at most]");
     verb.add_option("--depth", options.depth, "requests in flight in each queue [128]");
 }
 

@@ -1,6 +1,7 @@
 #include "control/harden.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -8,9 +9,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <ctime>
+#include <span>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -40,7 +43,22 @@ Protection set_io_flusher() {
     return {true, ""};
 }
 
+// Parsing options and linking libraries touched code that is never needed again; what is in memory
+// when it is locked stays there. Nobody writes to a segment without PF_W (the loader's relocations
+// are in writable ones), so its pages come back from the page cache when they are needed.
+int release_segments(dl_phdr_info* object, std::size_t, void*) {
+    const auto page = static_cast<u64>(::sysconf(_SC_PAGESIZE));
+    for (const auto& segment : std::span(object->dlpi_phdr, object->dlpi_phnum)) {
+        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+        const u64 begin = align_down(object->dlpi_addr + segment.p_vaddr, page);
+        const u64 end = align_up(object->dlpi_addr + segment.p_vaddr + segment.p_memsz, page);
+        ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    }
+    return 0;
+}
+
 Protection lock_memory() {
+    ::dl_iterate_phdr(release_segments, nullptr);
     // Under a finite limit MCL_FUTURE would make a later mapping fail instead of this call.
     rlimit limit{};
     ::getrlimit(RLIMIT_MEMLOCK, &limit);

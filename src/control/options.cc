@@ -1,5 +1,7 @@
 #include "control/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace ringloop::control {
@@ -42,6 +44,11 @@ Status check_name(std::string_view name) {
                     name);
     }
     return {};
+}
+
+u32 default_queues() {
+    constexpr long queues_by_default_max = 4;
+    return static_cast<u32>(std::clamp(::sysconf(_SC_NPROCESSORS_ONLN), 1L, queues_by_default_max));
 }
 
 Status check_options(const DeviceOptions& options) {

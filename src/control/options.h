@@ -14,6 +14,10 @@ inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/lin
 inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
 
+// One for each CPU, four at the most: beyond that a thread more costs memory and no image is
+// faster.
+u32 default_queues();
+
 enum class TransportChoice : u8 { automatic, ublk };
 
 struct DeviceOptions {
@@ -25,8 +29,8 @@ struct DeviceOptions {
     bool read_only = false;
     u32 sector_size_bytes = 0;  // 0: the backing decides
     backing::DirectIo direct_io = backing::DirectIo::automatic;
-    u32 queues = 1;   // 1 to queues_max; the kernel clamps it to the number of CPUs
-    u32 depth = 128;  // requests in flight in each queue, 1 to depth_max
+    u32 queues = default_queues();  // 1 to queues_max; the kernel clamps it to its CPUs
+    u32 depth = 128;                // requests in flight in each queue, 1 to depth_max
 
     bool operator==(const DeviceOptions&) const = default;
 };

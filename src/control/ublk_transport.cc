@@ -120,9 +120,8 @@ Status remove_stopped(ublk::Control& control, u32 id) {
     return {};
 }
 
-// A server that died during its own recovery has started it already. Kernels with the check for
-// ready queues in ublk_ctrl_start_recovery (Linux 6.11) refuse to start it again; what is missing
-// is the rest.
+// A server that died during its own recovery has started it already. Linux 6.12.117 then answers
+// EINVAL to a second start although the device is quiesced; what is missing is the rest.
 Status start_recovery(ublk::Control& control, u32 id) {
     Status started = control.start_recovery(id);
     if (started || started.error().number != EINVAL) return started;
