@@ -8,10 +8,14 @@ source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 image=$(make_image 32M)
 attach "$image"
 kill_server "$device"
+waiting() {
+    awk '{ print $9 }' "/sys/block/${device#/dev/}/stat"
+}
 dd if=/dev/zero of="$device" bs=64k count=16 oflag=direct 2>error &
 writer=$!
-dd if=/dev/zero of="$device" bs=64k seek=100 count=16 status=none
-wait_until 10 eval '(($(awk "{ print \$9 }" "/sys/block/${device#/dev/}/stat") > 0))'
+wait_until 20 eval '(($(waiting) > 0))'
+dd if=/dev/zero of="$device" bs=64k seek=100 count=16 2>/dev/null &
+wait_until 20 eval '(($(waiting) > 1))'
 kill -0 $writer || die "a write without a server ended: $(<error)"
 assert_refused "$device is in use.*pid $writer .*recover" detach --timeout 1 "$device"
 detach --force "$device"
