@@ -23,7 +23,9 @@ Error in_use(const std::string& device, const std::vector<std::string>& holders)
     std::string who;
     for (const std::string& holder : holders) who += (who.empty() ? "" : ", ") + holder;
     if (who.empty()) who = "the kernel or another user's process holds it";
-    return {EBUSY, fmt::format("{} is in use: {}", device, who)};
+    return {EBUSY,
+            fmt::format("{} is in use: {}; unmount or close it, or take it away with --force",
+                        device, who)};
 }
 
 // Waits until nobody holds the device. The descriptor it returns is an exclusive claim, so that
