@@ -21,7 +21,8 @@ namespace {
 constexpr u64 node_timeout_ms = 10'000;
 constexpr u32 ids_tried_max = 4096;
 // After STOP the driver has answered and cancelled everything; what remains is our own loops.
-constexpr std::chrono::seconds queues_close_timeout{30};
+constexpr u64 queues_close_timeout_ms = 30'000;
+constexpr std::chrono::milliseconds stop_again{500};
 
 // The loop driver loads itself when its node is opened; ublk's node exists only once the module
 // is loaded (a misc device with a dynamic minor), so this is done here.
@@ -244,8 +245,14 @@ Status UblkTransport::stop() {
         if (queues_open_ == 0) return {};
         return fail(ECANCELED, "{} still waits for a server", device_path());
     }
-    TRY(control_.stop(info_.id));
-    return wait_for_queues();
+    // STOP cancels the fetches that it finds. A shard that is just starting may fetch afterwards,
+    // and nothing but another STOP ends that: Linux 6.12 cancels again on a device that is dead.
+    const Deadline deadline(queues_close_timeout_ms);
+    do {
+        TRY(control_.stop(info_.id));
+        if (queues_close_within(stop_again)) return {};
+    } while (!deadline.passed());
+    return fail(ETIMEDOUT, "{}: the kernel did not give back every request", device_path());
 }
 
 void UblkTransport::queue_on_closed(void* transport) {
@@ -255,12 +262,9 @@ void UblkTransport::queue_on_closed(void* transport) {
     self.closed_.notify_all();
 }
 
-Status UblkTransport::wait_for_queues() {
+bool UblkTransport::queues_close_within(std::chrono::milliseconds time) {
     std::unique_lock lock(mutex_);
-    if (closed_.wait_for(lock, queues_close_timeout, [this] { return queues_open_ == 0; })) {
-        return {};
-    }
-    return fail(ETIMEDOUT, "{}: the kernel did not give back every request", device_path());
+    return closed_.wait_for(lock, time, [this] { return queues_open_ == 0; });
 }
 
 Status UblkTransport::remove() {

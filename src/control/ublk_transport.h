@@ -1,6 +1,7 @@
 // /dev/ublkbN as a Transport. Documentation/block/ublk.rst.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <vector>
@@ -43,7 +44,7 @@ private:
                   u32 sector_size);
     Status prepare(const backing::Geometry& geometry);
     static void queue_on_closed(void* transport);
-    Status wait_for_queues();
+    bool queues_close_within(std::chrono::milliseconds time);
 
     ublk::Control control_;
     ublk::DeviceInfo info_;
