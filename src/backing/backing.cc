@@ -4,6 +4,7 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "backing/block_device.h"
@@ -49,14 +50,20 @@ Status Backing::measure(Image image, const Options& options) {
                           .sector_size_bytes = options.sector_size_bytes,
                           .block_device = image.block_device,
                           .support = {}};
-    if (options.direct_io != DirectIo::off) {
+    const bool by_choice = options.byte_granular && options.direct_io == DirectIo::automatic;
+    if (by_choice) direct.mode = DirectIo::off;
+    if (direct.mode != DirectIo::off) {
         direct.support = probe_direct(image, options.offset_bytes);
     }
     Result<DirectDecision> decision = decide_direct(direct);
     if (!decision) return std::unexpected(std::move(decision).error());
-    const Result<Extent> extent = fit_extent(image.size_bytes, options.offset_bytes,
-                                             options.sizelimit_bytes, decision->sector_size_bytes);
+    geometry_.request_alignment =
+        options.byte_granular && !decision->direct ? 1 : decision->sector_size_bytes;
+    const Result<backing::Extent> extent =
+        fit_extent(image.size_bytes, options.offset_bytes, options.sizelimit_bytes,
+                   geometry_.request_alignment);
     if (!extent) return std::unexpected(extent.error());
+    if (by_choice) decision->reason = "its clients share this host's page cache";
 
     geometry_.size = extent->size_bytes;
     geometry_.bytes_cut = extent->bytes_cut;
@@ -84,6 +91,7 @@ Status Backing::measure(Image image, const Options& options) {
     punch_hole_ = geometry_.write_zeroes;
     zero_range_ = geometry_.write_zeroes;
     offset_ = options.offset_bytes;
+    regular_file_ = !image.block_device;
     path_ = std::move(image.path);
     fd_ = std::move(image.fd);
     return {};
@@ -128,6 +136,11 @@ io::Operation Backing::operation(const Handle& handle, const Access& access) con
         case Access::Kind::discard:
         case Access::Kind::zero_unmap:
         case Access::Kind::zero_keep: return deallocate(handle, access);
+        case Access::Kind::prefetch:
+            return {.code = io::Operation::Code::prefetch,
+                    .file = handle.buffered,
+                    .offset = offset_ + access.range.offset,
+                    .length = access.range.length};
     }
     ASSERT(false);
 }
@@ -211,7 +224,8 @@ bool Backing::zero_supported(Access::Kind kind) const {
         case Access::Kind::read:
         case Access::Kind::write:
         case Access::Kind::write_durable:
-        case Access::Kind::sync: break;
+        case Access::Kind::sync:
+        case Access::Kind::prefetch: break;
     }
     ASSERT(false);  // a kind that every file supports
 }
@@ -228,6 +242,19 @@ bool Backing::note_unsupported(Access::Kind kind, const io::Operation& refused) 
                           : "zeroing a range");
     }
     return zero_supported(kind);
+}
+
+Backing::Extent Backing::extent_at(u64 offset) const {
+    ASSERT(offset < geometry_.size);
+    const u64 left = geometry_.size - offset;
+    const auto at = static_cast<off_t>(offset_ + offset);
+    // ENXIO: no data from here to the end of the file. Other errors: not seekable, so all data.
+    const off_t data = lseek(fd_.get(), at, SEEK_DATA);
+    if (data < 0) return {left, errno == ENXIO && regular_file_};
+    if (data > at) return {std::min(left, static_cast<u64>(data - at)), regular_file_};
+    const off_t hole = lseek(fd_.get(), at, SEEK_HOLE);
+    if (hole <= at) return {left, false};
+    return {std::min(left, static_cast<u64>(hole - at)), false};
 }
 
 Status Backing::sync() const {

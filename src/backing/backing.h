@@ -29,6 +29,9 @@ struct Options {
     bool read_only = false;
     DirectIo direct_io = DirectIo::automatic;
     u32 sector_size_bytes = 0;  // 0: 512, or what direct_io=on needs
+    // Requests may begin and end at any byte, and the size is the image's to the byte. Buffered,
+    // unless direct_io is on: then both are whole sectors after all.
+    bool byte_granular = false;
 };
 
 // What the device made of this backing looks like. Constant after open. Sizes in bytes.
@@ -47,9 +50,9 @@ struct Geometry {
     u32 discard_granularity = 0;  // power of two, multiple of sector_size; 0 without discard
     bool write_zeroes = false;    // cheaper than writing them
     u64 bytes_cut = 0;            // of the image's tail, below one sector: unreachable
-
-    // Offset and length of every request are a multiple of it.
-    u32 alignment() const { return sector_size; }
+    u32 request_alignment = 512;  // offset and length of every request are a multiple of it
+    // The same of what is discarded or zeroed without writing: 1, or a block device's block.
+    u32 deallocate_alignment = 1;
 };
 
 // What the engine wants done with a range of the device (offset 0 is the device's first byte).
@@ -62,6 +65,7 @@ struct Access {
         discard,        // old data or zeroes afterwards
         zero_unmap,     // zeroes, blocks may be given back
         zero_keep,      // zeroes, blocks stay allocated
+        prefetch,       // will be read soon; a hint
     };
     Kind kind = Kind::read;
     ByteRange range{};
@@ -115,6 +119,15 @@ public:
     // Waits until everything written is on stable storage (control thread, at detach).
     Status sync() const;
 
+    // What lies at `offset`, and for how many bytes from there: a hole reads as zeroes and has no
+    // blocks. To be called again behind the answer. What cannot be found out is data, which is
+    // always true. Any thread but a shard's: it may block on the filesystem's metadata.
+    struct Extent {
+        u64 length = 0;  // at least 1, within the device
+        bool hole = false;
+    };
+    Extent extent_at(u64 offset) const;
+
 private:
     Backing() = default;
 
@@ -126,8 +139,9 @@ private:
     // Constant after open.
     std::string path_;
     Geometry geometry_;
-    UniqueFd fd_;               // buffered; what handles are reopened from (/proc/self/fd)
-    u64 offset_ = 0;            // bytes of the image before the device's first
+    UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched
+    u64 offset_ = 0;  // bytes of the image before the device's first
+    bool regular_file_ = false;
     u32 direct_alignment_ = 1;  // of offsets and lengths within the image, when direct
 
     // Learned while running; each goes from true to false once, by any shard. Relaxed: they guard

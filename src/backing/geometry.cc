@@ -57,6 +57,7 @@ void shape_discard(const ShapeFacts& facts, Geometry& geometry) {
     }
     // A block device takes ranges of whole blocks of its own only, anything else is EINVAL.
     const u32 logical = std::max(facts.limits.logical_block_bytes, sector_size_min_bytes);
+    geometry.deallocate_alignment = logical;
     if (facts.sector_size_bytes < logical || facts.offset_bytes % logical != 0) return;
     geometry.write_zeroes = facts.limits.write_zeroes_max_bytes > 0;
     geometry.discard =

@@ -41,7 +41,16 @@ inline i64 perform(const io::Operation& operation) {
             result = ioctl(fd, BLKDISCARD, range);
             break;
         }
-        case Code::command: ADD_FAILURE() << "no command is the backing's"; break;
+        case Code::prefetch:
+            result = posix_fadvise(fd, offset, static_cast<off_t>(operation.length),
+                                   POSIX_FADV_WILLNEED);
+            break;
+        case Code::command:
+        case Code::accept:
+        case Code::receive:
+        case Code::send:
+        case Code::timeout:
+        case Code::cancel: ADD_FAILURE() << "no operation of a backing"; break;
     }
     return result < 0 ? -errno : result;
 }

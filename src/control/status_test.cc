@@ -34,7 +34,7 @@ TEST(Stats, of_all_shards_are_added_up) {
 
 TEST(Stats, have_every_operation_with_its_latencies_before_the_first_request) {
     const json stats = stats_json({});
-    for (const char* op : {"read", "write", "flush", "discard", "write_zeroes"}) {
+    for (const char* op : {"read", "write", "flush", "discard", "write_zeroes", "prefetch"}) {
         ASSERT_TRUE(stats.contains(op)) << op;
         for (const char* quantile : {"p50", "p99", "p999", "max"}) {
             EXPECT_EQ(stats[op]["latency_us"][quantile], 0.0) << op;

@@ -6,7 +6,7 @@ namespace ringloop::engine {
 namespace {
 
 bool moves_data(Op op) { return op == Op::read || op == Op::write; }
-bool changes_data(Op op) { return op != Op::read && op != Op::flush; }
+bool changes_data(Op op) { return op != Op::read && op != Op::flush && op != Op::prefetch; }
 
 }  // namespace
 
@@ -22,7 +22,7 @@ Errno Device::admit(const Request& request) const {
         const bool grows = request.op == Op::write || request.op == Op::write_zeroes;
         return grows ? Errno::no_space : Errno::invalid;
     }
-    if (!is_aligned(request.range.offset | request.range.length, shape.alignment())) {
+    if (!is_aligned(request.range.offset | request.range.length, shape.request_alignment)) {
         return Errno::invalid;
     }
     // Which alignment a buffer needs is known before the first request: ours to get right.

@@ -77,14 +77,9 @@ void Dispatch::start(Transfer& transfer) {
             fill_vectors(transfer);
             access_start(transfer);
             return;
-        case Op::write_zeroes:
-            if (!device_.backing().zero_supported(kind_of(transfer))) {
-                zeroes_start(transfer);
-                return;
-            }
-            access_start(transfer);
-            return;
-        case Op::discard: access_start(transfer); return;
+        case Op::write_zeroes: write_zeroes_start(transfer); return;
+        case Op::discard: discard_start(transfer); return;
+        case Op::prefetch: access_start(transfer); return;
         case Op::flush:
             // Nothing was ever written through a read-only device.
             if (device_.geometry().read_only) {
@@ -96,11 +91,38 @@ void Dispatch::start(Transfer& transfer) {
     }
 }
 
+// A discard may do less than it was asked to, so blocks that it names in part are left alone.
+void Dispatch::discard_start(Transfer& transfer) {
+    const u64 alignment = device_.geometry().deallocate_alignment;
+    const u64 begin = align_up(transfer.range.offset, alignment);
+    const u64 end = align_down(transfer.range.end(), alignment);
+    if (begin < end) {
+        transfer.range = {begin, end - begin};
+        access_start(transfer);
+    } else if (transfer.fua) {
+        sync_start(transfer);
+    } else {
+        finish(transfer, Errno::ok);
+    }
+}
+
+void Dispatch::write_zeroes_start(Transfer& transfer) {
+    const ByteRange range = transfer.range;
+    const bool whole_blocks =
+        is_aligned(range.offset | range.length, device_.geometry().deallocate_alignment);
+    if (whole_blocks && device_.backing().zero_supported(kind_of(transfer))) {
+        access_start(transfer);
+    } else {
+        zeroes_start(transfer);
+    }
+}
+
 Kind Dispatch::kind_of(const Transfer& transfer) const {
     switch (transfer.op) {
         case Op::read: return Kind::read;
         case Op::flush: return Kind::sync;
         case Op::discard: return Kind::discard;
+        case Op::prefetch: return Kind::prefetch;
         case Op::write: break;
         case Op::write_zeroes:
             if (!transfer.zeroing) return transfer.no_unmap ? Kind::zero_keep : Kind::zero_unmap;
@@ -126,6 +148,10 @@ void Dispatch::access_start(Transfer& transfer) {
     if (transfer.fua && !transfer.durable) transfer.needs_sync = true;
     transfer.operation = device_.backing().operation(handle_, access);
     transfer.operation.force_async = transfer.force_async;
+    const bool buffered = transfer.operation.file == handle_.buffered;
+    if (moves_data(transfer) && buffered && !transfer.on_ring && !transfer.zeroing) {
+        inline_try_.choose(transfer.operation, kernel_.now_ns());
+    }
     transfer.done = access_on_backing;
     stats_.operations.add(1);
     kernel_.submit(transfer);
@@ -134,6 +160,13 @@ void Dispatch::access_start(Transfer& transfer) {
 void Dispatch::access_on_backing(io::Completion& completion) {
     auto& transfer = static_cast<Transfer&>(completion);
     Dispatch& dispatch = *transfer.dispatch;
+    if (completion.operation.on_thread &&
+        dispatch.inline_try_.refused(completion.operation, completion.result, completion.call_ns,
+                                     dispatch.kernel_.now_ns())) {
+        transfer.on_ring = true;
+        dispatch.access_start(transfer);
+        return;
+    }
     if (completion.result < 0) {
         dispatch.access_refused(transfer, errno_from(-completion.result));
         return;
@@ -212,6 +245,10 @@ void Dispatch::access_failed(Transfer& transfer, Errno error) {
 }
 
 void Dispatch::zeroes_start(Transfer& transfer) {
+    if (transfer.fast_zero) {
+        finish(transfer, Errno::not_supported);
+        return;
+    }
     transfer.zeroing = true;
     access_start(transfer);
 }

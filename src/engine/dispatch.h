@@ -8,11 +8,13 @@
 //                                      +-> split                 one of several failed
 //                                      +-> finish
 //
-// Where an operation runs is the kernel's choice for now (io_uring tries without blocking and
-// hands over to a bounded pool of its own); policies and lanes take that choice over here.
+// What the page cache may answer is tried on this thread first (inline_try.h). Where anything else
+// runs is the kernel's choice for now (io_uring tries without blocking and hands over to a bounded
+// pool of its own); policies and lanes take that choice over here.
 #pragma once
 
 #include "engine/device.h"
+#include "engine/inline_try.h"
 #include "engine/stats.h"
 #include "engine/transfer.h"
 
@@ -48,6 +50,8 @@ private:
     void split(Transfer& transfer);
     void finish(Transfer& transfer, Errno result);
 
+    void discard_start(Transfer& transfer);
+    void write_zeroes_start(Transfer& transfer);
     backing::Access::Kind kind_of(const Transfer& transfer) const;
     void answer(Request& request, Errno result);
 
@@ -58,6 +62,7 @@ private:
     OnAnswer on_answer_;
     void* context_;
     TransferPool pool_;
+    InlineTry inline_try_;
 };
 
 }  // namespace ringloop::engine

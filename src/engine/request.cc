@@ -9,6 +9,7 @@ const char* name_of(Op op) {
         case Op::flush: return "flush";
         case Op::discard: return "discard";
         case Op::write_zeroes: return "write_zeroes";
+        case Op::prefetch: return "prefetch";
     }
     return "unknown";
 }

@@ -10,15 +10,16 @@
 
 namespace ringloop::engine {
 
-enum class Op : u8 { read, write, flush, discard, write_zeroes };
-inline constexpr u32 op_count = 5;
+enum class Op : u8 { read, write, flush, discard, write_zeroes, prefetch };
+inline constexpr u32 op_count = 6;
 const char* name_of(Op op);
 
 struct Request {
     // Filled by the frontend.
     Op op = Op::read;
-    bool fua = false;             // write, write_zeroes: durable before it is acknowledged
+    bool fua = false;             // write, write_zeroes, discard: durable before it is answered
     bool no_unmap = false;        // write_zeroes: the blocks stay allocated
+    bool fast_zero = false;       // write_zeroes: not_supported rather than writing the zeroes
     ByteRange range{};            // bytes of the device; empty for a flush
     std::byte* buffer = nullptr;  // read, write: range.length bytes, the frontend's
     i32 fixed_buffer = -1;        // registered buffer that contains all of `buffer`, or -1

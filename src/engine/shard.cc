@@ -25,7 +25,8 @@ Shard::Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueF
       handle_(std::move(handle)),
       wakeup_fd_(std::move(wakeup_fd)),
       dispatch_(kernel, device, handle_, stats_, requests_max, dispatch_on_answer, this),
-      plug_(dispatch_.pool(), stats_) {
+      plug_(dispatch_.pool(), stats_),
+      requests_reserved_(requests_max) {
     wakeup_.shard = this;
 }
 
@@ -69,15 +70,34 @@ void Shard::admit(Request& request) {
 // Everything that the pass brought in is here now; answers may bring in more.
 void Shard::pass_end() {
     stats_.passes.add(1);
-    while (!answered_.empty() || !plug_.empty()) {
+    while (!answered_.empty() || !plug_.empty() || !pass_ends_.empty()) {
         while (Request* request = answered_.pop()) finish(*request);
         TransferList transfers = plug_.unplug();
         while (Transfer* transfer = transfers.pop()) dispatch_.start(*transfer);
+        while (PassEnd* end = pass_ends_.pop()) {
+            end->queued = false;
+            end->run(*end);
+        }
     }
     if (frozen_ && on_frozen_ && inflight_ == 0) {
         auto* on_frozen = std::exchange(on_frozen_, nullptr);
         on_frozen(on_frozen_context_);
     }
+}
+
+void Shard::at_pass_end(PassEnd& end) {
+    if (std::exchange(end.queued, true)) return;
+    pass_ends_.push(end);
+}
+
+void Shard::reserve(u32 requests) {
+    requests_reserved_ += requests;
+    dispatch_.pool().grow_to(requests_reserved_);
+}
+
+void Shard::unreserve(u32 requests) {
+    ASSERT(requests <= requests_reserved_);
+    requests_reserved_ -= requests;
 }
 
 void Shard::dispatch_on_answer(void* shard, Request& request) {

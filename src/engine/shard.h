@@ -22,6 +22,14 @@ struct Message {
     Message* next = nullptr;
 };
 
+// Something that wants to act once in this pass, after what the pass brought in was answered: a
+// connection that sends all its replies together. Not owned.
+struct PassEnd {
+    void (*run)(PassEnd&) = nullptr;
+    PassEnd* next = nullptr;
+    bool queued = false;
+};
+
 class Shard {
 public:
     // On the shard's own thread. `requests_max`: slots of all its frontends together.
@@ -35,6 +43,15 @@ public:
 
     // Shard's thread: serves until stop() was called and nothing is in flight.
     void run();
+
+    // Shard's thread. `run` is called at the end of this pass, once however often it was asked for.
+    // It may submit requests.
+    void at_pass_end(PassEnd& end);
+
+    // Shard's thread: slots for a frontend that comes while the shard serves, and their return.
+    // Allocates: not on the path of a request.
+    void reserve(u32 requests);
+    void unreserve(u32 requests);
 
     // Any thread. The shard outlives the call: who ends its thread keeps it until stop returned.
     void post(Message& message);
@@ -83,6 +100,8 @@ private:
     Plug plug_;             // fills transfers of dispatch_'s pool
     RequestList answered_;  // waiting for the end of the pass
     RequestList held_;      // arrived while frozen
+    Fifo<PassEnd, &PassEnd::next> pass_ends_;
+    u32 requests_reserved_;
     bool frozen_ = false;
     void (*on_frozen_)(void*) = nullptr;
     void* on_frozen_context_ = nullptr;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "engine/request.h"
 #include "io/kernel.h"
@@ -21,11 +22,13 @@ struct Transfer : io::Completion {
     Op op = Op::read;
     bool fua = false;
     bool no_unmap = false;
+    bool fast_zero = false;
     u64 cgroup = 0;
     Dispatch* dispatch = nullptr;
 
     // Where it stands.
     u32 retries = 0;
+    bool on_ring = false;      // a call on this thread would have blocked
     bool force_async = false;  // told EAGAIN: let the kernel block for it on a worker
     bool durable = false;      // the operation in flight is durable by itself (FUA)
     bool needs_sync = false;   // FUA, and a part of it was not durable by itself
@@ -48,8 +51,15 @@ using TransferList = Fifo<Transfer, &Transfer::link>;
 // As many transfers as there are request slots, so taking one never fails.
 class TransferPool {
 public:
-    explicit TransferPool(u32 count) : transfers_(std::make_unique<Transfer[]>(count)) {
-        for (u32 i = 0; i < count; ++i) free_.push(transfers_[i]);
+    explicit TransferPool(u32 count) { grow_to(count); }
+
+    // When a frontend with slots of its own comes; never shrinks.
+    void grow_to(u32 count) {
+        if (count <= count_) return;
+        const u32 added = count - count_;
+        transfers_.push_back(std::make_unique<Transfer[]>(added));
+        for (u32 i = 0; i < added; ++i) free_.push(transfers_.back()[i]);
+        count_ = count;
     }
 
     // A transfer for `request` alone.
@@ -59,9 +69,10 @@ public:
         transfer->op = request.op;
         transfer->fua = request.fua;
         transfer->no_unmap = request.no_unmap;
+        transfer->fast_zero = request.fast_zero;
         transfer->cgroup = request.cgroup;
         transfer->retries = 0;
-        transfer->force_async = transfer->durable = false;
+        transfer->on_ring = transfer->force_async = transfer->durable = false;
         transfer->needs_sync = transfer->zeroing = false;
         transfer->vector_first = transfer->vector_end = 0;
         transfer->range = request.range;
@@ -76,7 +87,8 @@ public:
     }
 
 private:
-    std::unique_ptr<Transfer[]> transfers_;
+    std::vector<std::unique_ptr<Transfer[]>> transfers_;
+    u32 count_ = 0;
     TransferList free_;
 };
 

@@ -16,6 +16,8 @@ struct Completion {
     Operation operation;
     // As in a completion entry: bytes moved or another non-negative answer, or -errno.
     i32 result = 0;
+    // Of an operation on_thread: how long the system call took, in nanoseconds.
+    u64 call_ns = 0;
     // Called from run_once only, never from submit, so no call stack can grow with the load.
     void (*done)(Completion&) = nullptr;
     Completion* next = nullptr;
@@ -35,7 +37,8 @@ public:
     virtual void submit(Completion& completion) = 0;
 
     // One pass: hands over everything queued, waits until something completed or wait_ns_max has
-    // passed (0: does not wait), then calls `done` of all that completed.
+    // passed (0: does not wait), then calls `done` of all that completed. A pass that has calls to
+    // make on this thread makes only those: their answers go out with the next enter.
     virtual void run_once(u64 wait_ns_max) = 0;
 
     // CLOCK_MONOTONIC, nanoseconds, read once a pass after the wait: what happens in one pass

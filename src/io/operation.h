@@ -7,7 +7,11 @@
 
 #include "base/int.h"
 
+struct msghdr;
+
 namespace ringloop::io {
+
+struct Completion;
 
 // A file that a Kernel knows: an index of its registered table, or a plain descriptor.
 struct FileRef {
@@ -30,11 +34,20 @@ struct Operation {
         fallocate,  // mode, offset, length
         discard,    // a block device's bytes [offset, offset + length): BLOCK_URING_CMD_DISCARD
         command,    // a driver's command: command, payload (16 bytes of the submission entry)
+        prefetch,   // file's bytes [offset, offset + length) will be read soon
+        accept,     // a listening socket: the answer is a descriptor, close-on-exec, the caller's
+        receive,    // a socket: what is there, 0 at its end; data and length, or message
+        send,       // a socket: all of message; fewer bytes only when the connection broke
+        timeout,    // payload: seconds and nanoseconds from now; ends with -ETIME
+        cancel,     // target ends soon, with -ECANCELED unless it was faster; answers 0 or an error
     };
 
     Code code = Code::read;
     // Start on a worker of the kernel at once instead of trying without blocking first.
     bool force_async = false;
+    // read to writev: a system call on this thread when the pass begins, not an entry of the ring.
+    // Worth it for what the page cache answers at once; with RWF_NOWAIT it cannot block.
+    bool on_thread = false;
     FileRef file;
     u64 offset = 0;             // bytes
     u64 length = 0;             // bytes
@@ -46,6 +59,8 @@ struct Operation {
     i32 mode = 0;                  // FALLOC_FL_*
     u32 command = 0;               // driver's command number
     std::array<u64, 2> payload{};  // of a command, as the driver lays it out
+    msghdr* message = nullptr;     // not owned; stable until the completion, as its vectors are
+    Completion* target = nullptr;  // of a cancel: submitted, and not completed yet
 };
 
 }  // namespace ringloop::io

@@ -1,8 +1,11 @@
 #include "io/uring.h"
 
+#include <fcntl.h>
 #include <liburing.h>
+#include <sys/socket.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -74,6 +77,51 @@ void encode_sync(io_uring_sqe& sqe, const Operation& operation) {
     sqe.fsync_flags = IORING_FSYNC_DATASYNC;
 }
 
+void encode_prefetch(io_uring_sqe& sqe, const Operation& operation) {
+    sqe.opcode = IORING_OP_FADVISE;
+    sqe.fd = operation.file.number;
+    sqe.off = operation.offset;
+    // A longer prefetch is none: the page cache would not hold it.
+    sqe.len = static_cast<u32>(std::min<u64>(operation.length, ~u32{0}));
+    sqe.fadvise_advice = POSIX_FADV_WILLNEED;
+}
+
+void encode_accept(io_uring_sqe& sqe, const Operation& operation) {
+    set_up(sqe, IORING_OP_ACCEPT, operation, nullptr, 0);
+    sqe.off = 0;  // nobody asks for the address here
+    sqe.accept_flags = SOCK_CLOEXEC;
+}
+
+void encode_receive(io_uring_sqe& sqe, const Operation& operation) {
+    if (operation.message) {
+        set_up(sqe, IORING_OP_RECVMSG, operation, operation.message, 1);
+    } else {
+        set_up(sqe, IORING_OP_RECV, operation, operation.data, static_cast<u32>(operation.length));
+    }
+    sqe.off = 0;
+}
+
+void encode_send(io_uring_sqe& sqe, const Operation& operation) {
+    set_up(sqe, IORING_OP_SENDMSG, operation, operation.message, 1);
+    sqe.off = 0;
+    // The kernel goes on by itself where the socket buffer was full. No SIGPIPE (CVE-2015-0847).
+    sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+}
+
+void encode_timeout(io_uring_sqe& sqe, const Operation& operation) {
+    static_assert(sizeof operation.payload == sizeof(__kernel_timespec));
+    sqe.opcode = IORING_OP_TIMEOUT;
+    sqe.fd = -1;
+    sqe.addr = reinterpret_cast<u64>(operation.payload.data());
+    sqe.len = 1;
+}
+
+void encode_cancel(io_uring_sqe& sqe, const Operation& operation) {
+    sqe.opcode = IORING_OP_ASYNC_CANCEL;
+    sqe.fd = -1;
+    sqe.addr = reinterpret_cast<u64>(operation.target);
+}
+
 void encode(io_uring_sqe& sqe, Completion& completion) {
     const Operation& operation = completion.operation;
     std::memset(&sqe, 0, sizeof sqe);
@@ -86,6 +134,12 @@ void encode(io_uring_sqe& sqe, Completion& completion) {
         case Operation::Code::fallocate: encode_fallocate(sqe, operation); break;
         case Operation::Code::discard: encode_discard(sqe, operation); break;
         case Operation::Code::command: encode_command(sqe, operation); break;
+        case Operation::Code::prefetch: encode_prefetch(sqe, operation); break;
+        case Operation::Code::accept: encode_accept(sqe, operation); break;
+        case Operation::Code::receive: encode_receive(sqe, operation); break;
+        case Operation::Code::send: encode_send(sqe, operation); break;
+        case Operation::Code::timeout: encode_timeout(sqe, operation); break;
+        case Operation::Code::cancel: encode_cancel(sqe, operation); break;
     }
     if (operation.file.registered) sqe.flags |= IOSQE_FIXED_FILE;
     if (operation.force_async) sqe.flags |= IOSQE_ASYNC;
@@ -138,6 +192,10 @@ Uring::~Uring() = default;
 
 void Uring::submit(Completion& completion) {
     ASSERT(completion.done != nullptr && completion.next == nullptr);
+    if (completion.operation.on_thread) {
+        calls_.push(completion);
+        return;
+    }
     // Behind those that wait already, so that nothing overtakes.
     if (!waiting_.empty() || !prepare(completion)) waiting_.push(completion);
 }
@@ -149,7 +207,39 @@ bool Uring::prepare(Completion& completion) {
     return true;
 }
 
+i32 Uring::descriptor(FileRef file) const {
+    return file.registered ? files_[static_cast<u32>(file.number)] : file.number;
+}
+
+void Uring::call(Completion& completion) {
+    const Operation& operation = completion.operation;
+    const bool vectored = operation.vector_count > 0;
+    iovec one = {operation.data, operation.length};
+    const iovec* vectors = vectored ? operation.vectors : &one;
+    const i32 count = vectored ? static_cast<i32>(operation.vector_count) : 1;
+    const i32 fd = descriptor(operation.file);
+    const auto offset = static_cast<off_t>(operation.offset);
+    const auto flags = static_cast<i32>(operation.rw_flags);
+    const bool reads =
+        operation.code == Operation::Code::read || operation.code == Operation::Code::readv;
+    ASSERT(reads || operation.code == Operation::Code::write ||
+           operation.code == Operation::Code::writev);
+    const ssize_t moved = reads ? ::preadv2(fd, vectors, count, offset, flags)
+                                : ::pwritev2(fd, vectors, count, offset, flags);
+    completion.result = moved < 0 ? -errno : static_cast<i32>(moved);
+    const u64 begun_ns = now_ns_;
+    read_clock();
+    completion.call_ns = now_ns_ - begun_ns;
+    ready_.push(completion);
+}
+
 void Uring::run_once(u64 wait_ns_max) {
+    if (!calls_.empty()) {
+        read_clock();
+        while (Completion* completion = calls_.pop()) call(*completion);
+        while (Completion* completion = ready_.pop()) completion->done(*completion);
+        return;
+    }
     // Only a burst beyond the submission queue costs more than the one enter below.
     while (!waiting_.empty()) {
         while (!waiting_.empty() && prepare(*waiting_.front())) (void)waiting_.pop();
@@ -198,9 +288,11 @@ void Uring::read_clock() {
 }
 
 Result<FileRef> Uring::register_file(i32 fd) {
-    const i32 updated = io_uring_register_files_update(&ring_->ring, files_used_, &fd, 1);
+    const auto number = static_cast<u32>(files_.size());
+    const i32 updated = io_uring_register_files_update(&ring_->ring, number, &fd, 1);
     if (updated != 1) return fail_errno(-updated, "cannot register a file with io_uring");
-    return FileRef{static_cast<i32>(files_used_++), true};
+    files_.push_back(fd);
+    return FileRef{static_cast<i32>(number), true};
 }
 
 Status Uring::register_buffers(std::span<const iovec> buffers) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "io/kernel.h"
 
@@ -31,14 +32,17 @@ private:
 
     explicit Uring(std::unique_ptr<Ring> ring);
     bool prepare(Completion& completion);
+    void call(Completion& completion);
+    i32 descriptor(FileRef file) const;
     void collect();
     void read_clock();
 
     std::unique_ptr<Ring> ring_;
     CompletionList waiting_;  // submitted, no room in the submission queue yet
+    CompletionList calls_;    // submitted, to be made on this thread
     CompletionList ready_;    // completed, not called back yet
     u64 now_ns_ = 0;
-    u32 files_used_ = 0;
+    std::vector<i32> files_;  // by registered number: the same file for calls on this thread
 };
 
 }  // namespace ringloop::io

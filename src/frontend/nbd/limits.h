@@ -36,14 +36,28 @@ inline constexpr u32 unfragmented_read_bytes_min = 64 * 1024;
 inline constexpr u32 block_bytes_max = 64 * 1024;  // the largest minimum block size
 inline constexpr u32 preferred_block_bytes_min = 512;
 
-inline constexpr u32 in_flight_requests_per_client_max = 256;
-inline constexpr u64 in_flight_bytes_per_client_max = 64 * mib;
-inline constexpr u64 in_flight_bytes_max = 512 * mib;  // all clients together
+// A connection has a slot with a small buffer for each request in flight, and a few large buffers
+// in which longer requests are carried out piece by piece. Both are its own: a client that stops
+// reading, or asks for 32 MiB at a time, holds up nobody else, and the memory of all together is
+// the number of connections times this.
+inline constexpr u32 depth_default = 128;
+inline constexpr u32 depth_max = 1024;
+inline constexpr u32 small_slot_bytes = 16 * 1024;
+inline constexpr u32 piece_bytes_max = 256 * 1024;
+inline constexpr u64 in_flight_bytes_default = 4 * mib;  // of large buffers
+inline constexpr u64 in_flight_bytes_min = 2 * mib;
+inline constexpr u64 in_flight_bytes_max = 1 * gib;
+// Read as a whole before any of it is sent, where the reply cannot be cut into chunks.
+inline constexpr u32 whole_read_pieces_max = 8;
+// Pieces of one command at a time, so that several long ones share a connection.
+inline constexpr u32 pieces_per_command_max = 4;
+// What is received at a time besides payloads.
+inline constexpr u32 input_bytes = 128 * 1024;
 
 // One chunk of block status (NBD_REPLY_TYPE_BLOCK_STATUS: "more than 2^20 extents").
 inline constexpr u32 extents_on_wire_max = 1 << 20;
 // What we look up for one request; the client asks again from where the answer ends.
-inline constexpr u32 extents_max = 4096;
+inline constexpr u32 extents_max = 1020;
 
 // Text in an error chunk, for people.
 inline constexpr u32 message_bytes_max = 255;
@@ -59,8 +73,10 @@ static_assert(options_max >= 32);
 static_assert(request_bytes_max >= 1 << 25, "doc/proto.md: not to be taken for an attack");
 static_assert(request_bytes_max >= unfragmented_read_bytes_min);
 static_assert(request_bytes_max % block_bytes_max == 0);
-static_assert(in_flight_bytes_per_client_max >= request_bytes_max, "one request has to fit");
-static_assert(in_flight_bytes_max >= in_flight_bytes_per_client_max);
+static_assert(in_flight_bytes_min >= u64{whole_read_pieces_max} * piece_bytes_max);
+static_assert(small_slot_bytes % 4096 == 0 && piece_bytes_max % block_bytes_max == 0);
+static_assert(block_status_bytes_max <= small_slot_bytes);
+static_assert(unfragmented_read_bytes_min <= u64{whole_read_pieces_max} * piece_bytes_max);
 static_assert(extents_max > 0 && extents_max <= extents_on_wire_max);
 static_assert(message_bytes_max <= 4096);
 

@@ -99,7 +99,8 @@ TEST(UblkResult, OfDataIsItsBytesAndOfOthersZero) {
                                                        {Op::write, 4096},
                                                        {Op::flush, 0},
                                                        {Op::discard, 0},
-                                                       {Op::write_zeroes, 0}}};
+                                                       {Op::write_zeroes, 0},
+                                                       {Op::prefetch, 0}}};
     for (const Row& row : table) {
         Request request;
         request.op = row.op;

@@ -1,0 +1,134 @@
+// The NBD server of one device: what its transports (sockets, the kernel's nbd driver) share. It
+// spreads connections over the shards, counts them, and ends them all.
+//
+//   join            each shard's thread, before its loop
+//   listen, adopt   control thread, while the shards serve
+//   drain           control thread: no connection is left when it returns true
+//   leave           each shard's thread, after its loop
+//
+// The service outlives the shards' loops; when drain returned false, connections are still with
+// the shards and nothing that they use may be destroyed.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "engine/shard.h"
+#include "engine/survey.h"
+#include "frontend/nbd/limits.h"
+#include "frontend/nbd/negotiate.h"
+#include "frontend/nbd/transmission.h"
+
+namespace ringloop::nbd {
+
+class Connection;
+class Listener;
+class TlsContext;
+
+struct ServiceOptions {
+    std::string export_name{};  // the empty name means it too
+    std::string description{};
+    TlsMode tls = TlsMode::off;
+    const TlsContext* tls_context = nullptr;  // outlives the service; null when tls is off
+    u32 connections_max = nbd::connections_max;
+    u64 handshake_deadline_ms = nbd::handshake_deadline_ms;
+    u32 request_bytes_max = nbd::request_bytes_max;  // 64 KiB to nbd::request_bytes_max
+    u32 depth = depth_default;                       // requests in flight of one connection
+    u64 in_flight_bytes = in_flight_bytes_default;   // large buffers of one connection
+};
+
+struct ServiceCounts {
+    u32 connections = 0;  // now, with those in the handshake
+    u64 accepted = 0;
+    u64 handshakes_failed = 0;  // refused, broken, too slow, or given up by the client
+};
+
+class Service {
+public:
+    Service(engine::Device& device, ServiceOptions options, u32 shards);
+    ~Service();
+
+    void join(u32 index, engine::Shard& shard);
+    void leave(u32 index);
+
+    // A listening stream socket (unix, tcp, vsock), ours from now on; any number of them. The
+    // first shard accepts. Nothing is accepted while connections_max are there: clients wait in
+    // the socket's backlog until the deadline of the handshake has freed a place.
+    void listen(UniqueFd socket);
+
+    enum class Begin : u8 {
+        handshake,     // a client that somebody else connected: --stdio
+        transmission,  // simple replies and kernel_flags(): the kernel's nbd driver
+    };
+    // A connected stream socket, ours from now on. `on_ended` is called on the shard's thread when
+    // the connection is gone, whoever ended it; it must not block.
+    void adopt(UniqueFd socket, Begin begin, u32 shard, std::function<void()> on_ended);
+
+    // Transmission flags as the kernel's driver is to be told them (NBD_ATTR_SERVER_FLAGS). Any
+    // thread, any time.
+    u16 kernel_flags() const;
+
+    // Stops accepting; answers what is in flight, refuses what comes with ESHUTDOWN, and closes.
+    // Whoever does not take the answers is cut off after half the time. False: a request is still
+    // with the backing after timeout_ms.
+    [[nodiscard]] bool drain(u64 timeout_ms);
+
+    ServiceCounts counts() const;
+
+private:
+    friend class Connection;
+    friend class Listener;
+
+    struct Errand;  // a message that is made for its delivery and deletes itself
+
+    // One for each shard.
+    struct Post {
+        engine::Shard* shard = nullptr;     // set before anything is posted
+        Connection* connections = nullptr;  // owned by the shard's thread
+        std::atomic<u32> count = 0;
+    };
+
+    // What connections and listeners use, on shards' threads.
+    const ServiceOptions& options() const { return options_; }
+    std::span<const Export> exports() const { return {&export_, 1}; }
+    engine::Survey& survey() { return survey_; }
+    Agreement kernel_agreement() const;
+    Transmission::Options transmission_options() const;
+    bool full() const { return places_taken_.load() >= options_.connections_max; }
+    void place(UniqueFd socket);
+    void connection_gone(Connection& connection);
+    void note_failed_handshake(std::string_view reason);
+    void listener_gone();
+
+    void post(u32 index, std::function<void(Post&)> work);
+    void open_connection(Post& post, UniqueFd socket, Begin begin, std::function<void()> on_ended);
+    void settle(std::atomic<u32>& count);
+    template <typename Rep>
+    bool all_gone_within(Rep time);
+
+    // Constant after construction.
+    engine::Device& device_;
+    const ServiceOptions options_;
+    Export export_;
+    std::vector<Post> posts_;
+
+    engine::Survey survey_;
+    std::vector<std::unique_ptr<Listener>> listeners_;  // control thread; each serves on shard 0
+
+    std::atomic<u32> places_taken_ = 0;
+    std::atomic<u32> connections_ = 0;  // not destroyed yet
+    std::atomic<u32> listening_ = 0;
+    std::atomic<u64> accepted_ = 0;
+    std::atomic<u64> handshakes_failed_ = 0;
+
+    std::mutex mutex_;  // of the wait in drain; nothing of the data path takes it
+    std::condition_variable gone_;
+};
+
+}  // namespace ringloop::nbd
