@@ -56,6 +56,34 @@ TEST_F(OnDisk, the_geometry_of_a_file) {
     EXPECT_EQ(opened->backing->path(), std::filesystem::canonical(dir.file("disk.img")));
 }
 
+TEST_F(OnDisk, a_byte_granular_device_shows_every_byte) {
+    Options wanted = options(1 * mib + 700);
+    wanted.byte_granular = true;
+    const auto opened = open_for_test(wanted);
+    ASSERT_NE(opened, nullptr);
+    EXPECT_EQ(opened->geometry().size, 1 * mib + 700);
+    EXPECT_EQ(opened->geometry().request_alignment, 1u);
+    EXPECT_EQ(opened->geometry().deallocate_alignment, 1u);
+    EXPECT_FALSE(opened->geometry().direct);
+}
+
+TEST_F(OnDisk, extents_tell_data_from_holes_within_the_device) {
+    Options wanted = options(1 * mib);
+    wanted.offset_bytes = 64 * kib;
+    const UniqueFd fd(::open(wanted.path.c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string data(64 * kib, 'x');
+    ASSERT_EQ(::pwrite(fd.get(), data.data(), data.size(), 128 * kib), 64 * kib);
+    const auto opened = open_for_test(wanted);
+    ASSERT_NE(opened, nullptr);
+    const Backing& backing = *opened->backing;
+    EXPECT_TRUE(backing.extent_at(0).hole);
+    EXPECT_EQ(backing.extent_at(0).length, 64 * kib);
+    EXPECT_FALSE(backing.extent_at(64 * kib).hole);
+    EXPECT_EQ(backing.extent_at(65 * kib).length, 63 * kib);
+    EXPECT_TRUE(backing.extent_at(128 * kib).hole);
+    EXPECT_EQ(backing.extent_at(128 * kib).length, 1 * mib - 192 * kib);
+}
+
 TEST_F(OnDisk, every_error_names_the_file_and_leaves_no_descriptor_behind) {
     const auto descriptors = [] {
         const std::filesystem::directory_iterator entries("/proc/self/fd");

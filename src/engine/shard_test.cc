@@ -342,6 +342,38 @@ TEST_F(ShardTest, WritesZeroesWhereTheBackingCannotZeroARange) {
     expect_answer(next, Errno::ok);
 }
 
+TEST_F(ShardTest, RefusesZeroesThatWouldNotBeFast) {
+    TestRequest& zeroes = request(Op::write_zeroes, 0, 8192);
+    zeroes.fast_zero = true;
+    zeroes.no_unmap = true;
+    world.shard().submit(zeroes);
+    world.pass();
+    complete(-EOPNOTSUPP);
+    expect_answer(zeroes, Errno::not_supported);
+    EXPECT_TRUE(world.kernel.pending.empty());
+}
+
+TEST_F(ShardTest, TellsTheKernelWhatWillBeRead) {
+    TestRequest& prefetch = start(Op::prefetch, 4096, 8192);
+    EXPECT_EQ(operation().code, Code::prefetch);
+    EXPECT_EQ(operation().length, 8192u);
+    complete(0);
+    expect_answer(prefetch, Errno::ok);
+}
+
+TEST_F(ShardTest, ActsOnceAtTheEndOfAPassForWhoeverAsked) {
+    struct Counted : PassEnd {
+        u32 count = 0;
+    } counted;
+    counted.run = [](PassEnd& end) { ++static_cast<Counted&>(end).count; };
+    world.shard().at_pass_end(counted);
+    world.shard().at_pass_end(counted);
+    EXPECT_EQ(counted.count, 0u);
+    world.pass();
+    world.pass();
+    EXPECT_EQ(counted.count, 1u);
+}
+
 TEST_F(ShardTest, HoldsRequestsWhileFrozenAndServesThemAfterwards) {
     TestRequest& before = start(Op::write, 0, 4096);
     u32 frozen = 0;
@@ -372,6 +404,49 @@ class BufferedShardTest : public ShardTest {
 protected:
     BufferedShardTest() : ShardTest({.direct_io = backing::DirectIo::off}) {}
 };
+
+TEST_F(BufferedShardTest, TriesThePageCacheOnItsOwnThreadAndGoesToTheRingOnAMiss) {
+    TestRequest& hit = start(Op::read, 0, 4096);
+    EXPECT_TRUE(operation().on_thread);
+    EXPECT_EQ(operation().rw_flags, static_cast<u32>(RWF_NOWAIT));
+    complete(4096);
+    expect_answer(hit, Errno::ok);
+
+    TestRequest& miss = start(Op::read, 0, 4096);
+    complete(-EAGAIN);
+    ASSERT_EQ(world.kernel.pending.size(), 1u);
+    EXPECT_FALSE(operation().on_thread);
+    EXPECT_FALSE(operation().force_async);
+    EXPECT_EQ(operation().rw_flags, 0u);
+    complete(4096);
+    expect_answer(miss, Errno::ok);
+
+    // The next one is not tried: a cold image would pay for every try.
+    start(Op::read, 0, 4096);
+    EXPECT_FALSE(operation().on_thread);
+}
+
+TEST_F(BufferedShardTest, CallsWithoutTheFlagWhereTheFilesystemRefusesItForWrites) {
+    TestRequest& write = start(Op::write, 0, 4096);
+    EXPECT_EQ(operation().rw_flags, static_cast<u32>(RWF_NOWAIT));
+    complete(-EOPNOTSUPP);
+    EXPECT_FALSE(operation().on_thread);
+    complete(4096);
+    expect_answer(write, Errno::ok);
+
+    start(Op::write, 0, 4096);
+    EXPECT_TRUE(operation().on_thread);
+    EXPECT_EQ(operation().rw_flags, 0u);
+    world.kernel.pending.front()->call_ns = 50'000'000;  // it blocked
+    complete(4096);
+    start(Op::write, 0, 4096);
+    EXPECT_FALSE(operation().on_thread);
+}
+
+TEST_F(BufferedShardTest, LeavesLongTransfersToTheRing) {
+    start(Op::read, 0, 512 * kib);
+    EXPECT_FALSE(operation().on_thread);
+}
 
 TEST_F(BufferedShardTest, SyncsBehindAFuaWriteBeforeItIsAcknowledged) {
     TestRequest& write = start(Op::write, 0, 4096, true);

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -174,6 +176,116 @@ TEST_F(UringTest, CallsBackOnlyFromRunOnceEvenForWorkSubmittedByACallback) {
     EXPECT_EQ(step.count, 0u);
     run_until(step.count, 2);
     EXPECT_EQ(step.result, 8);
+}
+
+TEST_F(UringTest, MakesACallOnThisThreadWithoutTheRing) {
+    std::array<std::byte, 512> data;
+    data.fill(std::byte{3});
+    Step write;
+    write.operation = transfer(Operation::Code::write, data.data(), 0, data.size());
+    write.operation.on_thread = true;
+    uring_->submit(write);
+    EXPECT_EQ(write.count, 0u);
+    uring_->run_once(wait_forever_ns);
+    EXPECT_EQ(write.count, 1u);
+    EXPECT_EQ(write.result, 512);
+    EXPECT_GT(write.call_ns, 0u);
+}
+
+TEST_F(UringTest, CarriesMessagesBetweenSockets) {
+    i32 fds[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    const UniqueFd one(fds[0]);
+    const UniqueFd other(fds[1]);
+    std::vector<std::byte> out(4 * mib, std::byte{5});  // more than a socket buffers
+    std::array<iovec, 2> vectors = {iovec{out.data(), 1}, iovec{out.data() + 1, out.size() - 1}};
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = vectors.size();
+    Step send;
+    send.operation = {
+        .code = Operation::Code::send, .file = {one.get(), false}, .message = &message};
+    uring_->submit(send);
+    std::vector<std::byte> in(out.size());
+    u64 received = 0;
+    while (received < in.size()) {
+        Step receive;
+        receive.operation = {.code = Operation::Code::receive,
+                             .file = {other.get(), false},
+                             .length = in.size() - received,
+                             .data = in.data() + received};
+        uring_->submit(receive);
+        run_until(receive.count, 1);
+        ASSERT_GT(receive.result, 0);
+        received += static_cast<u64>(receive.result);
+    }
+    run_until(send.count, 1);
+    EXPECT_EQ(send.result, static_cast<i32>(out.size()));
+    EXPECT_EQ(in, out);
+}
+
+TEST_F(UringTest, SendsToNobodyWithoutASignal) {
+    i32 fds[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    const UniqueFd one(fds[0]);
+    ::close(fds[1]);
+    std::byte data{};
+    iovec vector = {&data, 1};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    Step send;
+    send.operation = {
+        .code = Operation::Code::send, .file = {one.get(), false}, .message = &message};
+    uring_->submit(send);
+    run_until(send.count, 1);
+    EXPECT_EQ(send.result, -EPIPE);
+}
+
+TEST_F(UringTest, AcceptsUntilItIsCancelled) {
+    const UniqueFd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    // Without a name the kernel makes one up in the abstract space (unix(7), autobind).
+    ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof(sa_family_t)),
+              0);
+    ASSERT_EQ(::listen(listening.get(), 1), 0);
+    socklen_t length = sizeof address;
+    ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+    Step accept;
+    accept.operation = {.code = Operation::Code::accept, .file = {listening.get(), false}};
+    uring_->submit(accept);
+    const UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+    run_until(accept.count, 1);
+    const UniqueFd accepted(accept.result);
+    EXPECT_TRUE(accepted);
+
+    uring_->submit(accept);
+    uring_->run_once(0);
+    Step cancel;
+    cancel.operation = {.code = Operation::Code::cancel, .target = &accept};
+    uring_->submit(cancel);
+    run_until(accept.count, 2);
+    run_until(cancel.count, 1);
+    EXPECT_EQ(accept.result, -ECANCELED);
+    EXPECT_EQ(cancel.result, 0);
+}
+
+TEST_F(UringTest, TellsWhenATimeHasPassedOrWasCancelled) {
+    Step soon;
+    soon.operation = {.code = Operation::Code::timeout, .payload = {0, 1'000'000}};
+    Step never;
+    never.operation = {.code = Operation::Code::timeout, .payload = {3600, 0}};
+    uring_->submit(soon);
+    uring_->submit(never);
+    run_until(soon.count, 1);
+    EXPECT_EQ(soon.result, -ETIME);
+    Step cancel;
+    cancel.operation = {.code = Operation::Code::cancel, .target = &never};
+    uring_->submit(cancel);
+    run_until(never.count, 1);
+    run_until(cancel.count, 1);
+    EXPECT_EQ(never.result, -ECANCELED);
 }
 
 TEST_F(UringTest, ComesBackWithNothingWhenTheWaitIsOver) {
