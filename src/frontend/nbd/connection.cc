@@ -55,6 +55,10 @@ void Connection::proceed() {
         return;
     }
     if (state_ == State::transmission && !transmission_->wants_input()) input_consume();
+    if (starting_tls_ && !send_.busy && handshake_output_.pending().empty()) {
+        starting_tls_ = false;
+        tls_ = std::make_unique<TlsChannel>(*service_.options().tls_context);
+    }
     if (state_ == State::handshake && handshake_output_.pending().empty()) input_consume();
     send_start();
     receive_start();
@@ -74,8 +78,12 @@ void Connection::receive_start() {
                  .length = input_bytes,
                  .data = input_.get()};
     direct_bytes_ = 0;
-    if (state_ == State::transmission) {
-        if (!transmission_->wants_input()) return;
+    if (starting_tls_ || (transmission_ && !transmission_->wants_input())) return;
+    if (tls_) {
+        const std::span<std::byte> room = tls_->room();
+        operation.data = room.data();
+        operation.length = room.size();
+    } else if (state_ == State::transmission) {
         const std::span<std::byte> room = transmission_->payload_room();
         if (!room.empty()) {
             direct_bytes_ = static_cast<u32>(room.size());
@@ -99,6 +107,10 @@ void Connection::receive_on_socket(io::Completion& completion) {
     if (result == -EINTR || result == -EAGAIN) return;
     if (result < 0) return self.close_start(errno_text(-result));
     if (result == 0) return self.input_on_end();
+    if (self.tls_) {
+        self.tls_->received(static_cast<u32>(result));
+        return self.input_consume();
+    }
     const u32 direct = std::min(static_cast<u32>(result), self.direct_bytes_);
     if (direct > 0) self.transmission_->payload_received(direct);
     self.input_begin_ = 0;
@@ -109,6 +121,42 @@ void Connection::receive_on_socket(io::Completion& completion) {
 // Called with nothing left too: the handshake begins with a greeting, and a transmission that
 // waited for slots finds out here whether it still does.
 void Connection::input_consume() {
+    do {
+        plain_consume();
+    } while (tls_ && decrypt());
+}
+
+// Whether there are plain bytes now that were not there before, or TLS is up just now.
+bool Connection::decrypt() {
+    const bool wanted = state_ == State::handshake ||
+                        (state_ == State::transmission && transmission_->wants_input());
+    if (!wanted || input_ended_ || input_begin_ != input_end_) return false;
+    std::size_t got = 0;
+    const bool was_up = tls_->up();
+    const TlsChannel::Outcome outcome =
+        was_up ? tls_->read({input_.get(), input_bytes}, got) : tls_->handshake();
+    input_begin_ = 0;
+    input_end_ = static_cast<u32>(got);
+    if (got > 0) return true;
+    switch (outcome) {
+        case TlsChannel::Outcome::need_input:
+        case TlsChannel::Outcome::need_room: return false;
+        case TlsChannel::Outcome::closed: input_on_end(); return false;
+        case TlsChannel::Outcome::failed: tls_on_failure(); return false;
+        case TlsChannel::Outcome::done: break;
+    }
+    if (!was_up) negotiation_->tls_started();
+    return true;
+}
+
+// The alert, if there is one, still goes out.
+void Connection::tls_on_failure() {
+    closing_reason_ = tls_->reason();
+    input_ended_ = true;
+    wake();
+}
+
+void Connection::plain_consume() {
     if (state_ == State::handshake) handshake_consume();
     if (state_ != State::transmission) return;
     input_begin_ += static_cast<u32>(transmission_->consume(input()));
@@ -131,7 +179,11 @@ void Connection::handshake_consume() {
     switch (progress.event) {
         case Negotiation::Event::need_input:
         case Negotiation::Event::need_room: return;
-        case Negotiation::Event::start_tls: return close_start("no TLS yet");
+        case Negotiation::Event::start_tls:
+            // Whatever came in plaintext behind it is nobody's word (CVE-2021-3716).
+            input_begin_ = input_end_ = 0;
+            starting_tls_ = !tls_;
+            return;
         case Negotiation::Event::transmission: {
             const Agreement agreement = negotiation_->agreement();
             negotiation_.reset();
@@ -159,8 +211,27 @@ void Connection::transmission_start(const Agreement& agreement) {
 
 void Connection::send_start() {
     if (send_.busy || state_ == State::closing) return;
-    if (gather() == 0) return;
-    send_submit();
+    if (tls_) return send_encrypted();
+    if (gather() > 0) send_submit();
+}
+
+void Connection::send_encrypted() {
+    while (tls_->up()) {
+        if (vector_begin_ == vector_count_ && gather() == 0) break;
+        if (!tls_->write({vectors_.data(), vector_count_}, vector_begin_)) tls_on_failure();
+        if (vector_begin_ < vector_count_) break;
+        sent_all();
+    }
+    const Bytes cipher = tls_->output().pending();
+    if (cipher.empty()) return;
+    cipher_vector_ = {const_cast<std::byte*>(cipher.data()), cipher.size()};
+    send_message_ = {};
+    send_message_.msg_iov = &cipher_vector_;
+    send_message_.msg_iovlen = 1;
+    send_.operation = {.code = io::Operation::Code::send,
+                       .file = {socket_.get(), false},
+                       .message = &send_message_};
+    submit(send_, send_on_socket);
 }
 
 void Connection::send_submit() {
@@ -220,6 +291,7 @@ void Connection::send_on_socket(io::Completion& completion) {
         return self.close_start("the client does not take its replies any more");
     }
     u64 left = result < 0 ? 0 : static_cast<u64>(result);
+    if (self.tls_) return self.tls_->output().take(left);
     while (left > 0) {
         iovec& vector = self.vectors_[self.vector_begin_];
         const u64 taken = std::min<u64>(left, vector.iov_len);
@@ -272,6 +344,12 @@ void Connection::end_when_done() {
     if (!input_ended_ && !draining_) return;
     if (!handshake_output_.pending().empty()) return;
     if (transmission_ && !transmission_->idle()) return;
+    if (tls_) {
+        // Without the goodbye the client could not tell our end from somebody's cut.
+        const bool said = tls_->close_start();
+        if (!tls_->output().pending().empty()) return send_encrypted();
+        if (!said) return;
+    }
     close_start(closing_reason_);
 }
 
@@ -283,6 +361,7 @@ void Connection::close_start(std::string_view reason) {
         log::info("nbd: a connection ends: {}", reason);
     state_ = State::closing;
     if (transmission_) transmission_->abandon();
+    if (!send_.busy) sent_all();
     // Ends what the ring still waits for on it.
     static_cast<void>(::shutdown(socket_.get(), SHUT_RDWR));
     deadline_cancel();

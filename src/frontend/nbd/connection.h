@@ -22,6 +22,7 @@
 #include "engine/shard.h"
 #include "frontend/nbd/negotiate.h"
 #include "frontend/nbd/service.h"
+#include "frontend/nbd/tls_channel.h"
 #include "frontend/nbd/transmission.h"
 
 namespace ringloop::nbd {
@@ -60,12 +61,16 @@ private:
     void receive_start();
     static void receive_on_socket(io::Completion& completion);
     void input_consume();
+    bool decrypt();
+    void tls_on_failure();
+    void plain_consume();
     void input_on_end();
     void handshake_consume();
     void transmission_start(const Agreement& agreement);
     Bytes input() const { return {input_.get() + input_begin_, input_end_ - input_begin_}; }
 
     void send_start();
+    void send_encrypted();
     u64 gather();
     void gather_slot(Slot& slot);
     void add_vector(std::byte* data, u32 bytes);
@@ -101,6 +106,8 @@ private:
     std::string_view closing_reason_;
     std::unique_ptr<Negotiation> negotiation_;
     std::unique_ptr<Transmission> transmission_;
+    std::unique_ptr<TlsChannel> tls_;
+    bool starting_tls_ = false;  // as soon as the answer to STARTTLS is sent
 
     std::unique_ptr<std::byte[]> input_;
     u32 input_begin_ = 0;
@@ -124,6 +131,7 @@ private:
     msghdr receive_message_{};
     std::array<iovec, 2> receive_vectors_{};
     msghdr send_message_{};
+    iovec cipher_vector_{};
     ProceedAtPassEnd pass_end_;
 };
 
