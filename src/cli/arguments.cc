@@ -17,7 +17,12 @@ struct DeviceTexts {
     std::string sizelimit = "0";
     std::string sector_size = "0";
     std::string direct_io = "auto";
-    std::string transport = "auto";
+    std::string transport;  // not given: auto, or socket with --nbd alone
+    bool ublk = false;
+    std::vector<std::string> nbd;
+    std::string tls = "off";
+    std::string request_max = "32M";
+    std::string inflight_max = "4M";
 };
 
 struct Texts {
@@ -37,9 +42,34 @@ struct Parsed {
     Doctor doctor;
 };
 
+void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
+    // One value each, so that none takes the image for its second.
+    const auto add_list = [&verb](const char* name, std::vector<std::string>& list,
+                                  const char* text) {
+        verb.add_option(name, list, text)->allow_extra_args(false);
+    };
+    add_list("--nbd", texts.nbd,
+             "also an NBD server: unix:PATH, tcp:PORT, tcp:HOST:PORT, vsock:PORT");
+    verb.add_option("--export", options.name, "NBD: name of the export [the empty one]");
+    verb.add_option("--description", options.description, "NBD: description of the export");
+    verb.add_option("--tls", texts.tls, "NBD: off, on or require [off]");
+    verb.add_option("--tls-certificates", options.tls_certificates,
+                    "NBD: folder of ca-cert.pem, server-cert.pem, server-key.pem");
+    verb.add_option("--tls-psk", options.tls_psk, "NBD: file of pre-shared keys");
+    add_list("--tls-authorize", options.tls_authorize,
+             "NBD: a client's DN, CN or SAN [any certificate of our CA]");
+    verb.add_flag("--insecure", options.insecure, "NBD: TCP for other hosts without TLS");
+    verb.add_option("--max-connections", options.connections_max, "NBD: clients at once [128]");
+    verb.add_option("--handshake-timeout", options.handshake_timeout_s,
+                    "NBD: seconds until a client has chosen [10]");
+    verb.add_option("--max-request", texts.request_max, "NBD: largest request [32M]");
+    verb.add_option("--max-inflight", texts.inflight_max,
+                    "NBD: payload in flight of one client [4M]");
+}
+
 void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceTexts& texts) {
     verb.add_option("-n,--name", options.name, "name of the device [its own: ublkb0]");
-    verb.add_option("--transport", texts.transport, "auto or ublk [auto]");
+    verb.add_option("--transport", texts.transport, "auto, ublk, nbd or socket [auto]");
     verb.add_option("-o,--offset", texts.offset, "where the device begins in the image; 1M, 512K");
     verb.add_option("--sizelimit", texts.sizelimit, "size of the device [to the end of the image]");
     verb.add_flag("-r,--read-only", options.read_only, "refuse writes");
@@ -47,8 +77,11 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     // A flag, so that "--direct-io IMAGE" does not take the image for its value.
     verb.add_flag("--direct-io{on}", texts.direct_io,
                   "=on, off or auto: bypass the page cache [auto]");
-    verb.add_option("--queues", options.queues, "queues, a thread each [one a CPU, 4 at most]");
+    verb.add_option("--queues", options.queues,
+                    "queues, a thread each [one a CPU, 4 at most; nbd: 1]");
     verb.add_option("--depth", options.depth, "requests in flight in each queue [128]");
+    verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
+    add_export_options(verb, options.exported, texts);
 }
 
 void add_verbs(CLI::App& app, Parsed& parsed) {
@@ -61,6 +94,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     // Not required: --recover knows it from the state file.
     serve.add_option("IMAGE", parsed.serve.request.options.image, image_text);
     add_device_options(serve, parsed.serve.request.options, parsed.texts.serve);
+    serve.add_flag("--stdio", parsed.serve.request.stdio,
+                   "serve the NBD client on standard input, a socket, and end with it");
     serve.add_option("--recover", parsed.serve.request.recover_name)->group("");
     serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
 
@@ -88,6 +123,41 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
 }
 
+Status read_transport(const DeviceTexts& texts, control::DeviceOptions& options) {
+    using enum control::TransportChoice;
+    if (!texts.transport.empty()) {
+        const auto transport = control::parse_transport(texts.transport);
+        if (!transport) return std::unexpected(transport.error());
+        if (texts.ublk && *transport != ublk) {
+            return fail(EINVAL, "--ublk and --transport {}: choose one", texts.transport);
+        }
+        options.transport = *transport;
+    } else if (texts.ublk) {
+        options.transport = ublk;
+    } else {
+        options.transport = texts.nbd.empty() ? automatic : socket;
+    }
+    return {};
+}
+
+Status read_export_texts(const DeviceTexts& texts, control::ExportOptions& options) {
+    for (const std::string& text : texts.nbd) {
+        auto address = control::parse_address(text);
+        if (!address) return fail(address.error().number, "--nbd: {}", address.error().message);
+        options.addresses.push_back(std::move(*address));
+    }
+    const auto tls = control::parse_tls(texts.tls);
+    if (!tls) return std::unexpected(tls.error());
+    const auto request_max = parse_size(texts.request_max, "--max-request");
+    if (!request_max) return std::unexpected(request_max.error());
+    const auto inflight_max = parse_size(texts.inflight_max, "--max-inflight");
+    if (!inflight_max) return std::unexpected(inflight_max.error());
+    options.tls = *tls;
+    options.request_bytes_max = *request_max;
+    options.in_flight_bytes = *inflight_max;
+    return {};
+}
+
 Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     const auto offset = parse_size(texts.offset, "--offset");
     if (!offset) return std::unexpected(offset.error());
@@ -97,15 +167,14 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     if (!sector) return std::unexpected(sector.error());
     const auto direct_io = control::parse_direct_io(texts.direct_io);
     if (!direct_io) return std::unexpected(direct_io.error());
-    const auto transport = control::parse_transport(texts.transport);
-    if (!transport) return std::unexpected(transport.error());
+    TRY(read_transport(texts, options));
+    TRY(read_export_texts(texts, options.exported));
 
     options.offset_bytes = *offset;
     options.sizelimit_bytes = *sizelimit;
     // What does not fit is no sector size either; check_options refuses it.
     options.sector_size_bytes = static_cast<u32>(std::min<u64>(*sector, ~u32{0}));
     options.direct_io = *direct_io;
-    options.transport = *transport;
     return control::check_options(options);
 }
 

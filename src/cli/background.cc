@@ -20,6 +20,9 @@ Result<json> start_in_background(const std::vector<std::string>& arguments,
         !(*device)["device"].is_string()) {
         return fail(EIO, "the server said something else than its device: {}", *line);
     }
+    if (device->contains("note") && (*device)["note"].is_string()) {
+        print_error((*device)["note"].get<std::string>());
+    }
     if (device->contains("warnings") && (*device)["warnings"].is_array()) {
         for (const json& warning : (*device)["warnings"]) {
             if (warning.is_string()) print_warning(warning.get<std::string>());

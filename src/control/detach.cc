@@ -1,7 +1,6 @@
 #include "control/detach.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -54,21 +53,37 @@ Result<Conversation> reach_server(const RuntimeDir& directory, const std::string
     return server;
 }
 
-bool is_gone(const std::string& path) {
-    struct stat node{};
-    return ::lstat(path.c_str(), &node) != 0 && errno == ENOENT;
+// Clients of NBD beside the kernel's driver, as the server counts them; 0 where it does not.
+u64 connections_of(const RuntimeDir& directory, const DeviceState& state) {
+    if (!state.nbd || state.nbd->exported.addresses.empty()) return 0;
+    const auto text = ask_server(directory, state.name, R"({"verb":"status"})");
+    const auto status = text ? parse_json(*text) : std::nullopt;
+    if (!status || !status->is_object()) return 0;
+    const auto found = status->find("connections");
+    return found != status->end() && found->is_number_unsigned() ? found->get<u64>() : 0;
+}
+
+Status wait_until_disconnected(const RuntimeDir& directory, const DeviceState& state,
+                               const Deadline& deadline) {
+    u64 connections = 0;
+    const auto none = [&] { return (connections = connections_of(directory, state)) == 0; };
+    if (wait_until(deadline, none)) return {};
+    return fail(EBUSY, "{} is in use: {} connected; disconnect, or take it away with --force",
+                state.device,
+                connections == 1 ? "one client is" : fmt::format("{} clients are", connections));
 }
 
 Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueFd claim,
                   const Deadline& deadline) {
     auto server = reach_server(directory, state.name, deadline);
-    if (!server && !directory.is_locked(state.name) && is_gone(state.device)) return {};
+    if (!server && !directory.is_locked(state.name) && is_gone(state)) return {};
     if (!server) return fail(server.error().number, "{}: {}", state.device, server.error().message);
     TRY(server->ask(R"({"verb":"stop"})"));
 
     const Deadline stopped(stop_timeout_ms);
     if (claim) {
-        // The kernel frees a disk after its last close, and the server waits for that.
+        // The kernel frees a disk after its last close, and the server waits for that. (Of nbd.ko
+        // the node stays; there the server waits for nothing.)
         wait_until(stopped, [&] { return server->answered() || nodes_of(state.device).empty(); });
         claim.reset();
     }
@@ -82,7 +97,7 @@ Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueF
     }
     // Without an answer it ended for another reason meanwhile; what counts is what is left.
     const bool ended = server->wait_for_exit(stopped) &&
-                       wait_until(Deadline(node_timeout_ms), [&] { return is_gone(state.device); });
+                       wait_until(Deadline(node_timeout_ms), [&] { return is_gone(state); });
     if (ended && !directory.is_locked(state.name)) return {};
     return fail(EBUSY, "{}: its server ended but the device is still there", state.device);
 }
@@ -122,6 +137,7 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device,
     if (options.force) {
         flush_disk(state.device);  // they still hold it, and what they wrote
     } else {
+        TRY(wait_until_disconnected(directory, state, deadline));
         auto unused = wait_until_unused(state.device, deadline);
         if (!unused) return std::unexpected(std::move(unused).error());
         claim = std::move(*unused);

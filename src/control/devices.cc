@@ -1,5 +1,7 @@
 #include "control/devices.h"
 
+#include <algorithm>
+
 #include "control/files.h"
 #include "control/transport.h"
 
@@ -7,6 +9,9 @@ namespace ringloop::control {
 namespace {
 
 bool is_device(const DeviceState& state, const std::string& target) {
+    if (state.nbd && std::ranges::find(state.nbd->uris, target) != state.nbd->uris.end()) {
+        return true;
+    }
     return state.device == target || state.device == "/dev/" + target ||
            real_path(target) == state.device;
 }

@@ -91,6 +91,7 @@ std::vector<BlockNode> nodes_of(const std::string& device) {
     const std::string disk = base_name(device);
     const std::string directory = "/sys/block/" + disk;
     std::vector<BlockNode> nodes;
+    if (!device.starts_with("/dev/")) return nodes;  // the URI of a server without a block device
     const auto whole = node_of(disk, read_line(directory + "/dev"));
     if (!whole) return nodes;
     nodes.push_back(*whole);

@@ -16,7 +16,7 @@ bool is_name_char(char c) {
 }
 
 bool is_device_name(std::string_view name) {
-    for (const std::string_view prefix : {"ublkb", "nbd"}) {
+    for (const std::string_view prefix : {"ublkb", "nbd", "socket"}) {
         if (!name.starts_with(prefix)) continue;
         const std::string_view number = name.substr(prefix.size());
         const bool digits =
@@ -54,8 +54,8 @@ u32 default_queues() {
 Status check_options(const DeviceOptions& options) {
     if (options.image.empty()) return fail(EINVAL, "no image given");
     if (!options.name.empty()) TRY(check_name(options.name));
-    if (options.queues < 1 || options.queues > queues_max) {
-        return fail(EINVAL, "--queues {}: use 1 to {}", options.queues, queues_max);
+    if (options.queues && (*options.queues < 1 || *options.queues > queues_max)) {
+        return fail(EINVAL, "--queues {}: use 1 to {}", *options.queues, queues_max);
     }
     if (options.depth < 1 || options.depth > depth_max) {
         return fail(EINVAL, "--depth {}: use 1 to {}", options.depth, depth_max);
@@ -65,7 +65,7 @@ Status check_options(const DeviceOptions& options) {
                         sector > sector_size_bytes_max)) {
         return fail(EINVAL, "--sector-size {}: use 512, 1024, 2048 or 4096", sector);
     }
-    return {};
+    return check_export_options(options.exported);
 }
 
 backing::Options backing_options(const DeviceOptions& options) {
@@ -74,7 +74,8 @@ backing::Options backing_options(const DeviceOptions& options) {
             .sizelimit_bytes = options.sizelimit_bytes,
             .read_only = options.read_only,
             .direct_io = options.direct_io,
-            .sector_size_bytes = options.sector_size_bytes};
+            .sector_size_bytes = options.sector_size_bytes,
+            .byte_granular = options.transport == TransportChoice::socket};
 }
 
 std::vector<std::string> serve_arguments(const DeviceOptions& options) {
@@ -84,14 +85,18 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
         arguments.push_back(fmt::format("{}={}", option, value));
     };
     if (!options.name.empty()) add("--name", options.name);
-    if (options.transport != defaults.transport) add("--transport", to_text(options.transport));
+    // With --nbd alone no block device is asked for, so `auto` has to be said.
+    if (options.transport != defaults.transport || !options.exported.addresses.empty()) {
+        add("--transport", to_text(options.transport));
+    }
     if (options.offset_bytes != 0) add("--offset", options.offset_bytes);
     if (options.sizelimit_bytes != 0) add("--sizelimit", options.sizelimit_bytes);
     if (options.read_only) arguments.emplace_back("--read-only");
     if (options.sector_size_bytes != 0) add("--sector-size", options.sector_size_bytes);
     if (options.direct_io != defaults.direct_io) add("--direct-io", to_text(options.direct_io));
-    if (options.queues != defaults.queues) add("--queues", options.queues);
+    if (options.queues) add("--queues", *options.queues);
     if (options.depth != defaults.depth) add("--depth", options.depth);
+    append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);
     return arguments;
@@ -110,6 +115,8 @@ const char* to_text(TransportChoice choice) {
     switch (choice) {
         case TransportChoice::automatic: return "auto";
         case TransportChoice::ublk: return "ublk";
+        case TransportChoice::nbd: return "nbd";
+        case TransportChoice::socket: return "socket";
     }
     return "auto";
 }
@@ -124,10 +131,10 @@ Result<backing::DirectIo> parse_direct_io(std::string_view text) {
 
 Result<TransportChoice> parse_transport(std::string_view text) {
     using enum TransportChoice;
-    for (const auto choice : {automatic, ublk}) {
+    for (const auto choice : {automatic, ublk, nbd, socket}) {
         if (text == to_text(choice)) return choice;
     }
-    return fail(EINVAL, "--transport={}: use auto or ublk", text);
+    return fail(EINVAL, "--transport={}: use auto, ublk, nbd or socket", text);
 }
 
 }  // namespace ringloop::control

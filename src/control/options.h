@@ -1,12 +1,14 @@
 // What a person may choose about one device, checked, and the same as arguments of `serve`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "backing/backing.h"
 #include "base/result.h"
+#include "control/export_options.h"
 
 namespace ringloop::control {
 
@@ -18,19 +20,26 @@ inline constexpr u32 name_chars_max = 64;
 // faster.
 u32 default_queues();
 
-enum class TransportChoice : u8 { automatic, ublk };
+enum class TransportChoice : u8 {
+    automatic,  // the first of the others that this host and this user have
+    ublk,       // /dev/ublkbN
+    nbd,        // /dev/nbdN: the kernel's nbd driver is the client
+    socket,     // no block device: whoever connects is the client
+};
 
 struct DeviceOptions {
     std::string image;  // as it was written; relative to the working directory of the reader
-    std::string name;   // empty: the device's own name, "ublkb0"
+    std::string name;   // empty: the device's own name, "ublkb0", or "socket0"
     TransportChoice transport = TransportChoice::automatic;
     u64 offset_bytes = 0;
     u64 sizelimit_bytes = 0;  // 0: to the end of the image
     bool read_only = false;
     u32 sector_size_bytes = 0;  // 0: the backing decides
     backing::DirectIo direct_io = backing::DirectIo::automatic;
-    u32 queues = default_queues();  // 1 to queues_max; the kernel clamps it to its CPUs
-    u32 depth = 128;                // requests in flight in each queue, 1 to depth_max
+    // 1 to queues_max; the kernel clamps it to its CPUs. Not given: what suits the transport.
+    std::optional<u32> queues{};
+    u32 depth = 128;  // requests in flight in each queue, 1 to depth_max
+    ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
 };
@@ -39,17 +48,19 @@ struct DeviceOptions {
 Status check_options(const DeviceOptions& options);
 
 // [A-Za-z0-9._-], at most 64, not starting with a dot or a dash: a file name, a table cell and a
-// shell word without quotes. Device names (ublkb0, nbd1) are reserved: each belongs to its device.
+// shell word without quotes. Device names (ublkb0, nbd1, socket2) are reserved: each belongs to its
+// device.
 Status check_name(std::string_view name);
 // The same including the reserved ones: what may stand in a state file.
 bool is_plain_name(std::string_view name);
 
+// The transport is decided by now: without a block device nothing needs whole sectors.
 backing::Options backing_options(const DeviceOptions& options);
 
 // The arguments after `serve` that mean these options; read back by the command line's parser.
 std::vector<std::string> serve_arguments(const DeviceOptions& options);
 
-// "auto", "on", "off"; "auto", "ublk". Errors name the choices.
+// "auto", "on", "off"; "auto", "ublk", "nbd", "socket". Errors name the choices.
 const char* to_text(backing::DirectIo choice);
 const char* to_text(TransportChoice choice);
 Result<backing::DirectIo> parse_direct_io(std::string_view text);

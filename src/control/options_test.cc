@@ -22,7 +22,7 @@ TEST(Name, that_could_be_a_path_an_option_or_a_hidden_file_is_refused) {
 }
 
 TEST(Name, of_a_device_is_reserved_for_that_device) {
-    for (const char* name : {"ublkb0", "ublkb12", "nbd0", "nbd15"}) {
+    for (const char* name : {"ublkb0", "ublkb12", "nbd0", "nbd15", "socket0"}) {
         const Status status = check_name(name);
         ASSERT_FALSE(status) << name;
         EXPECT_NE(status.error().message.find("reserved"), std::string::npos);
@@ -100,9 +100,13 @@ TEST(Choice, is_read_back_from_its_text) {
     for (const auto choice : {automatic, on, off}) {
         EXPECT_EQ(parse_direct_io(to_text(choice)), choice);
     }
-    EXPECT_EQ(parse_transport("ublk"), TransportChoice::ublk);
+    using Transport = TransportChoice;
+    for (const auto choice :
+         {Transport::automatic, Transport::ublk, Transport::nbd, Transport::socket}) {
+        EXPECT_EQ(parse_transport(to_text(choice)), choice);
+    }
     EXPECT_FALSE(parse_direct_io("yes"));
-    EXPECT_FALSE(parse_transport("nbd"));
+    EXPECT_FALSE(parse_transport("teleport"));
 }
 
 }  // namespace

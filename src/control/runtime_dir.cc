@@ -177,7 +177,7 @@ Status RuntimeDir::write_state(const DeviceState& state) const {
 
 void RuntimeDir::remove_files(NameLock lock) const {
     // The lock last, while it is held: a newcomer either waits for it or finds nothing.
-    for (const char* suffix : {".json", ".sock", ".log", ".1.log", ".lock"}) {
+    for (const char* suffix : {".json", ".sock", ".nbd", ".log", ".1.log", ".lock"}) {
         ::unlinkat(fd_.get(), (lock.name() + suffix).c_str(), 0);
     }
 }

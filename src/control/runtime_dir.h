@@ -1,6 +1,7 @@
 // The directory in which servers and the command line find each other. For a device NAME:
 //   NAME.json  its state             NAME.sock  its control socket
 //   NAME.lock  locked by its server  NAME.log   its log (when it runs in the background)
+//   NAME.nbd   where a device without a block device listens for NBD clients, unless told otherwise
 //
 // The lock is the truth about liveness: the system releases it when the server dies, whatever
 // became of its pid. Everything is reached through one descriptor of the directory, because a

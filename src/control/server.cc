@@ -1,7 +1,9 @@
 #include "control/server.h"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -18,10 +20,12 @@
 #include "control/notify.h"
 #include "control/ready.h"
 #include "control/runtime_dir.h"
+#include "control/serve_stdio.h"
 #include "control/shard_threads.h"
 #include "control/signals.h"
+#include "control/socket_transport.h"
 #include "control/status.h"
-#include "control/transport.h"
+#include "control/transports.h"
 
 namespace ringloop::control {
 namespace {
@@ -30,6 +34,7 @@ using nlohmann::json;
 
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
+constexpr u32 socket_names_max = 4096;
 
 std::string utc_now() {
     const std::time_t now = std::time(nullptr);
@@ -40,11 +45,20 @@ std::string utc_now() {
     return text;
 }
 
+// By which a device of nbd.ko is told from one that got the same number later.
+std::string new_backend_identifier() {
+    u64 number = 0;
+    [[maybe_unused]] const ssize_t length = ::getrandom(&number, sizeof number, 0);
+    return fmt::format("ringloop-{:016x}", number);
+}
+
 class Server {
 public:
-    Server(const ServeRequest& request, Signals signals, ReadyPipe ready, RuntimeDir directory)
+    Server(const ServeRequest& request, Signals signals, Attention attention, ReadyPipe ready,
+           RuntimeDir directory)
         : request_(request),
           signals_(std::move(signals)),
+          attention_(std::move(attention)),
           ready_(std::move(ready)),
           directory_(std::move(directory)) {}
 
@@ -52,17 +66,23 @@ public:
 
 private:
     Status start();
+    Status choose_transport();
     Status claim_name();
+    Status claim_socket_name();
     Status claim_dead_device();
     Status open_backing();
+    Status bind_sockets();
     Status create_device();
+    Status create_block_device();
     Status announce_device(const std::string& path);
     Status claim_own_name(const std::string& path);
+    std::optional<DeviceState::Nbd> nbd_state() const;
     Status start_shards();
     Status bring_up();
     Status announce();
     Status check_wanted();
 
+    Result<UniqueFd> watch() const;
     Status serve_until_told();
     void flush_users() const;
     std::string answer_to(const Question& question);
@@ -73,22 +93,28 @@ private:
     int end(const Status& ended);
 
     bool recovering() const { return !request_.recover_name.empty(); }
+    bool sockets_alone() const { return options_.transport == TransportChoice::socket; }
     bool background() const { return request_.ready_fd.has_value(); }
     Status start_log(const std::string& name) const;
 
     const ServeRequest& request_;
     Signals signals_;
+    Attention attention_;
     ReadyPipe ready_;
     RuntimeDir directory_;
 
     // In the order in which start() makes them; take_down() goes backwards.
     DeviceOptions options_;
+    std::string note_;  // which transport was chosen, where that needs saying
+    std::vector<Inherited> inherited_;
     std::optional<NameLock> lock_;
     std::unique_ptr<backing::Backing> backing_;
+    std::unique_ptr<SocketTransport> sockets_;  // until transports_ has it
     Hardening hardening_;
-    std::unique_ptr<Transport> transport_;
     std::optional<engine::Device> device_;
+    Transports transports_;
     ShardThreads shards_;
+    std::string backend_identifier_;
     DeviceState state_;
     std::optional<ControlSocket> socket_;
     std::optional<Question> stopper_;  // waits to hear how the end went
@@ -111,8 +137,14 @@ int Server::run() {
 
 // Between two steps the person may have given up; inside each, every wait is bounded.
 Status Server::start() {
-    TRY(recovering() ? claim_dead_device() : claim_name());
+    if (recovering()) {
+        TRY(claim_dead_device());
+    } else {
+        TRY(choose_transport());
+        TRY(claim_name());
+    }
     TRY(open_backing());
+    TRY(bind_sockets());
     hardening_ = harden_process();
     TRY(check_wanted());
     TRY(create_device());
@@ -124,10 +156,32 @@ Status Server::start() {
     return announce();
 }
 
+// Before the image is opened: without a block device it is opened in another way.
+Status Server::choose_transport() {
+    options_ = request_.options;
+    if (!background()) {
+        auto inherited = inherited_sockets();
+        if (!inherited) return std::unexpected(std::move(inherited).error());
+        inherited_ = std::move(*inherited);
+    }
+    if (options_.transport != TransportChoice::automatic) return {};
+    if (!inherited_.empty()) {
+        options_.transport = TransportChoice::socket;
+        return {};
+    }
+    const Decision decision = decide_transport();
+    options_.transport = decision.transport;
+    if (decision.reason.empty()) return {};
+    note_ = fmt::format("using --transport {}: {}", to_text(decision.transport), decision.reason);
+    if (!background()) log::info("{}", note_);
+    return {};
+}
+
 // A name that was asked for is claimed before anything else is touched.
 Status Server::claim_name() {
-    options_ = request_.options;
-    if (options_.name.empty()) return {};
+    if (options_.name.empty()) {
+        return options_.transport == TransportChoice::socket ? claim_socket_name() : Status();
+    }
     auto lock = directory_.lock(options_.name);
     if (!lock) return std::unexpected(std::move(lock).error());
     const auto stale = directory_.read_state(options_.name);
@@ -146,6 +200,21 @@ Status Server::claim_name() {
     }
     lock_ = std::move(*lock);
     return start_log(options_.name);
+}
+
+// socket0, socket1 ...: the first that nobody has, dead servers included.
+Status Server::claim_socket_name() {
+    for (u32 number = 0; number < socket_names_max; ++number) {
+        const std::string name = fmt::format("socket{}", number);
+        auto lock = directory_.lock(name);
+        if (!lock && lock.error().number == EBUSY) continue;
+        if (!lock) return std::unexpected(std::move(lock).error());
+        const auto found = directory_.read_state(name);
+        if (found || found.error().number != ENOENT) continue;
+        lock_ = std::move(*lock);
+        return start_log(name);
+    }
+    return fail(EBUSY, "socket0 to socket{} are all in use: detach one", socket_names_max - 1);
 }
 
 Status Server::claim_dead_device() {
@@ -189,28 +258,73 @@ Status Server::open_backing() {
     return {};
 }
 
+// While paths still mean what they meant to whoever wrote them.
+Status Server::bind_sockets() {
+    ExportOptions& exported = options_.exported;
+    const bool alone = options_.transport == TransportChoice::socket;
+    if (alone && exported.addresses.empty() && inherited_.empty()) {
+        auto address =
+            parse_address(fmt::format("unix:{}/{}.nbd", directory_.path(), lock_->name()));
+        if (!address) return std::unexpected(std::move(address).error());
+        exported.addresses.push_back(std::move(*address));
+    }
+    if (exported.addresses.empty() && inherited_.empty()) return {};
+    auto sockets = SocketTransport::bind(exported, std::move(inherited_),
+                                         options_.queues.value_or(default_queues()));
+    if (!sockets) return std::unexpected(std::move(sockets).error());
+    sockets_ = std::move(*sockets);
+    return {};
+}
+
 Status Server::create_device() {
-    const backing::Geometry& geometry = backing_->geometry();
+    if (!recovering() && options_.transport == TransportChoice::nbd) {
+        backend_identifier_ = new_backend_identifier();
+    }
+    const u32 service_shards =
+        std::max(sockets_ ? sockets_->queues() : 0,
+                 options_.transport == TransportChoice::nbd ? driver_connections(options_) : 0);
+    if (service_shards > 0) {
+        nbd::Service& service =
+            transports_.make_service(*device_, service_options(options_.exported, options_.depth),
+                                     service_shards);
+        if (sockets_) sockets_->use(service);
+    }
+    if (options_.transport != TransportChoice::socket) {
+        TRY(create_block_device());
+    } else if (!recovering()) {
+        TRY(announce_device(sockets_->device_path()));
+    }
+    if (sockets_) transports_.add(std::move(sockets_));
+    state_.transport = transports_.first().kind();
+    state_.queues = transports_.queues();  // the kernel may have clamped both
+    if (const u32 depth = transports_.first().depth(); depth > 0) state_.depth = depth;
+    return {};
+}
+
+Status Server::create_block_device() {
+    const TransportContext context{.geometry = backing_->geometry(),
+                                   .service = transports_.service(),
+                                   .attention = &attention_,
+                                   .backend_identifier = backend_identifier_};
     auto transport = recovering()
-                         ? take_over_transport(state_, geometry)
-                         : create_transport(options_, geometry, [this](const std::string& path) {
+                         ? take_over_transport(state_, context)
+                         : create_transport(options_, context, [this](const std::string& path) {
                                return announce_device(path);
                            });
     if (!transport) return std::unexpected(std::move(transport).error());
-    transport_ = std::move(*transport);
-    state_.transport = transport_->kind();
-    state_.queues = transport_->queues();  // the kernel may have clamped both
-    state_.depth = transport_->depth();
+    transports_.add(std::move(*transport));
     return {};
 }
 
 // The state file is there before its device, so that a server that dies in between leaves nothing
 // that detach could not find. While a device is taken over, the file describes the dead server.
 Status Server::announce_device(const std::string& path) {
-    if (options_.name.empty()) TRY(claim_own_name(path));
+    if (options_.name.empty() && !sockets_alone()) TRY(claim_own_name(path));
     const backing::Geometry& geometry = backing_->geometry();
     state_ = {.name = lock_->name(),
               .device = path,
+              .transport = options_.transport,
+              .nbd = nbd_state(),
               .backing_file = backing_->path(),
               .size_bytes = geometry.size,
               .offset_bytes = options_.offset_bytes,
@@ -220,13 +334,20 @@ Status Server::announce_device(const std::string& path) {
               .direct_io = geometry.direct,
               .direct_io_reason = geometry.direct_reason,
               .direct_io_requested = options_.direct_io,
-              .queues = options_.queues,
+              .queues = options_.queues.value_or(default_queues()),
               .depth = options_.depth,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),
               .boot_id = read_line("/proc/sys/kernel/random/boot_id")};
     return directory_.write_state(state_);
+}
+
+std::optional<DeviceState::Nbd> Server::nbd_state() const {
+    if (!transports_.service()) return std::nullopt;
+    return DeviceState::Nbd{.exported = options_.exported,
+                            .uris = sockets_ ? sockets_->uris() : std::vector<std::string>{},
+                            .backend_identifier = backend_identifier_};
 }
 
 // Nobody may choose the name of a device (check_name), so whoever holds it is a server that is
@@ -240,10 +361,10 @@ Status Server::claim_own_name(const std::string& path) {
     return start_log(lock_->name());
 }
 
-Status Server::start_shards() { return shards_.start(*transport_, *device_); }
+Status Server::start_shards() { return shards_.start(transports_, *device_); }
 
 Status Server::bring_up() {
-    TRY(transport_->bring_up());
+    TRY(transports_.bring_up());
     live_ = true;
     return {};
 }
@@ -265,6 +386,7 @@ Status Server::announce() {
               state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
               state_.read_only ? ", read-only" : "");
     json ready = to_json(state_, to_text(state_.phase));
+    if (!note_.empty()) ready["note"] = note_;
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text =
@@ -281,16 +403,36 @@ Status Server::announce() {
 // A device that is being taken over has users who wait for it. Half taken over it serves nobody,
 // and some kernels let nobody try again, so from there on it is finished whoever gave up.
 Status Server::check_wanted() {
-    if (recovering() && transport_) return {};
+    if (recovering() && !transports_.empty()) return {};
     if (signals_.arrived() != 0) return fail(EINTR, "interrupted");
     if (ready_.broken()) return fail(EPIPE, "nobody waits for this device any more");
     return {};
 }
 
+// One descriptor that is readable when either is.
+Result<UniqueFd> Server::watch() const {
+    UniqueFd both(::epoll_create1(EPOLL_CLOEXEC));
+    if (!both) return fail_errno(errno, "epoll_create1");
+    for (const int fd : {signals_.fd(), attention_.fd()}) {
+        epoll_event event{.events = EPOLLIN, .data = {}};
+        if (::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+            return fail_errno(errno, "epoll_ctl");
+        }
+    }
+    return both;
+}
+
 Status Server::serve_until_told() {
+    const auto watched = watch();
+    if (!watched) return std::unexpected(watched.error());
     for (;;) {
-        auto question = socket_->next(signals_.fd());
+        auto question = socket_->next(watched->get());
         if (!question) return std::unexpected(std::move(question).error());
+        if (!*question && signals_.arrived() == 0) {
+            attention_.clear();
+            TRY(transports_.attend());
+            continue;
+        }
         if (!*question) {
             log::info("signal {}: detaching {}", signals_.arrived(), state_.device);
             flush_users();
@@ -313,7 +455,11 @@ std::string Server::answer_to(const Question& question) {
     const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
     if (verb == "status") {
         return dump_json(
-            status_json(state_now(), hardening_, device_->poisoned(), shards_.stats()));
+            status_json({.state = state_now(),
+                         .hardening = hardening_,
+                         .poisoned = device_->poisoned(),
+                         .clients = transports_.clients()},
+                        shards_.stats()));
     }
     if (verb == "ping") return dump_json({{"ok", true}});
     if (verb == "stop") return "";
@@ -353,19 +499,13 @@ Status Server::take_down() {
         state_.phase = Phase::stopping;
         keep_first(directory_.write_state(state_));
     }
-    if (transport_) {
-        if (Status stopped = transport_->stop(); !stopped) give_up(stopped.error());
-    }
+    if (Status stopped = transports_.stop(); !stopped) give_up(stopped.error());
     if (!shards_.stop()) {
         give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
     }
     if (live_ && !state_.read_only) keep_first(backing_->sync());
-    bool removed = true;
-    if (transport_) {
-        const Status done = transport_->remove();
-        removed = done.has_value();
-        keep_first(done);
-    }
+    const Status removed = transports_.remove();
+    keep_first(removed);
     socket_.reset();
     if (!lock_) return status;
     // A device that is still there keeps its files, by which it can be recovered or removed.
@@ -416,6 +556,7 @@ int serve(const ServeRequest& request) {
     ::umask(022);
     log::to_stderr(request.ready_fd ? log::Level::error : log::Level::info);
 
+    if (request.stdio) return serve_stdio(request.options);
     ReadyPipe ready;
     if (request.ready_fd) {
         auto adopted = ReadyPipe::adopt(*request.ready_fd);
@@ -426,14 +567,19 @@ int serve(const ServeRequest& request) {
         ready = std::move(*adopted);
     }
     auto signals = Signals::block();
+    auto attention = Attention::create();
     auto directory = RuntimeDir::open();
-    if (!signals || !directory) {
-        const Error& error = signals ? directory.error() : signals.error();
+    if (!signals || !attention || !directory) {
+        const Error& error = !signals     ? signals.error()
+                             : !attention ? attention.error()
+                                          : directory.error();
         const Status told = ready.tell(dump_json({{"error", error.message}}));
         if (!request.ready_fd || !told) fmt::print(stderr, "ringloop: {}\n", error.message);
         return 1;
     }
-    return Server(request, std::move(*signals), std::move(ready), std::move(*directory)).run();
+    return Server(request, std::move(*signals), std::move(*attention), std::move(ready),
+                  std::move(*directory))
+        .run();
 }
 
 }  // namespace ringloop::control

@@ -19,21 +19,21 @@ constexpr u32 ring_entries_max = 4096;
 // A loop ends when what it has in flight was answered by the backing.
 constexpr std::chrono::seconds end_timeout{60};
 
-io::Uring::Options ring_options(const Transport& transport) {
+io::Uring::Options ring_options(const Transports& transports) {
     // A pass may hand over a commit and an operation of the backing for each request.
-    const u32 entries = std::bit_ceil(transport.depth() * 2);
+    const u32 entries = std::bit_ceil(transports.depth() * 2);
     return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max),
-            .workers_max = std::max(1U, workers_per_device_max / transport.queues())};
+            .workers_max = std::max(1U, workers_per_device_max / transports.queues())};
 }
 
 }  // namespace
 
 ShardThreads::~ShardThreads() { ASSERT(workers_.empty()); }
 
-Status ShardThreads::start(Transport& transport, engine::Device& device) {
-    transport_ = &transport;
+Status ShardThreads::start(Transports& transports, engine::Device& device) {
+    transports_ = &transports;
     device_ = &device;
-    workers_ = std::vector<Worker>(transport.queues());
+    workers_ = std::vector<Worker>(transports.queues());
     for (u32 index = 0; index < workers_.size(); ++index) {
         workers_[index].thread = std::thread([this, index] { serve(index); });
     }
@@ -56,11 +56,11 @@ void ShardThreads::serve(u32 index) {
 }
 
 Status ShardThreads::serve_until_stopped(u32 index) {
-    auto ring = io::Uring::create(ring_options(*transport_));
+    auto ring = io::Uring::create(ring_options(*transports_));
     if (!ring) return std::unexpected(std::move(ring).error());
-    auto shard = engine::Shard::create(**ring, *device_, transport_->depth());
+    auto shard = engine::Shard::create(**ring, *device_, transports_->depth());
     if (!shard) return std::unexpected(std::move(shard).error());
-    TRY(transport_->join(index, **shard));
+    TRY(transports_->join(index, **shard));
     publish(index, **shard);
     (*shard)->run();
     {
@@ -68,7 +68,7 @@ Status ShardThreads::serve_until_stopped(u32 index) {
         const std::lock_guard lock(mutex_);
         workers_[index].shard = nullptr;
     }
-    transport_->leave(index);
+    transports_->leave(index);
     return {};
 }
 

@@ -1,4 +1,4 @@
-// The threads of a device: one for each queue of its transport, each with a ring and a shard.
+// The threads of a device: one for each queue of its transports, each with a ring and a shard.
 #pragma once
 
 #include <condition_variable>
@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "control/transport.h"
+#include "control/transports.h"
 #include "engine/device.h"
 #include "engine/shard.h"
 
@@ -22,8 +22,8 @@ public:
     ~ShardThreads();  // stop() has been called if start() was
 
     // Returns when every shard serves its queue, or with the error of one that cannot; the others
-    // serve until stop(). `transport` and `device` outlive this object.
-    Status start(Transport& transport, engine::Device& device);
+    // serve until stop(). `transports` and `device` outlive this object.
+    Status start(Transports& transports, engine::Device& device);
 
     // Ends the loops and joins the threads. False when one did not end in time: the process must
     // exit then, because the thread still uses what would be destroyed.
@@ -43,7 +43,7 @@ private:
     Status serve_until_stopped(u32 index);
     void publish(u32 index, engine::Shard& shard);
 
-    Transport* transport_ = nullptr;
+    Transports* transports_ = nullptr;
     engine::Device* device_ = nullptr;
 
     mutable std::mutex mutex_;

@@ -30,6 +30,20 @@ public:
         return refuse(field), std::string();
     }
 
+    std::vector<std::string> texts(const char* field, std::size_t count_max,
+                                   std::size_t chars_max) {
+        std::vector<std::string> texts;
+        const json* value = find(field);
+        if (!value || !value->is_array() || value->size() > count_max) return refuse(field), texts;
+        for (const json& item : *value) {
+            if (!item.is_string() || item.get_ref<const std::string&>().size() > chars_max) {
+                return refuse(field), texts;
+            }
+            texts.push_back(item.get<std::string>());
+        }
+        return texts;
+    }
+
     u64 number(const char* field, u64 min, u64 max) {
         const json* value = find(field);
         if (value && value->is_number_unsigned()) {
@@ -50,6 +64,7 @@ public:
     }
 
     bool has(const char* field) const { return object_.contains(field); }
+    const json& at(const char* field) const { return object_.at(field); }
     void refuse(const char* field) {
         if (!wrong_) wrong_ = field;
     }
@@ -92,6 +107,19 @@ std::string read_backing_file(Fields& fields) {
     return bytes.value_or("");
 }
 
+std::optional<DeviceState::Nbd> read_nbd(Fields& fields) {
+    if (!fields.has("nbd")) return std::nullopt;
+    const json& object = fields.at("nbd");
+    auto exported = parse_export_options(object);
+    if (!exported) return fields.refuse("nbd"), std::nullopt;
+    Fields inner(object);
+    DeviceState::Nbd nbd{.exported = std::move(*exported),
+                         .uris = inner.texts("uris", addresses_max, path_chars_max),
+                         .backend_identifier = inner.text("backend_identifier", path_chars_max)};
+    if (inner.wrong()) fields.refuse("nbd");
+    return nbd;
+}
+
 DeviceState read_fields(Fields& fields) {
     constexpr u64 any = std::numeric_limits<u64>::max();
     DeviceState state;
@@ -116,6 +144,9 @@ DeviceState read_fields(Fields& fields) {
     const auto transport = parse_transport(fields.text("transport", name_chars_max));
     if (!transport) fields.refuse("transport");
     state.transport = transport.value_or(TransportChoice::ublk);
+    if (state.transport == TransportChoice::automatic) fields.refuse("transport");
+    state.nbd = read_nbd(fields);
+    if (!state.nbd && state.transport != TransportChoice::ublk) fields.refuse("nbd");
     const auto direct = parse_direct_io(fields.text("direct_io_requested", name_chars_max));
     if (!direct) fields.refuse("direct_io_requested");
     state.direct_io_requested = direct.value_or(backing::DirectIo::automatic);
@@ -143,7 +174,15 @@ DeviceOptions recover_options(const DeviceState& state) {
             .sector_size_bytes = state.sector_size,
             .direct_io = state.direct_io_requested,
             .queues = state.queues,
-            .depth = state.depth};
+            .depth = state.depth,
+            .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
+}
+
+std::string transports_text(const DeviceState& state) {
+    std::string text = to_text(state.transport);
+    const bool listens = state.nbd && !state.nbd->exported.addresses.empty();
+    if (listens && state.transport != TransportChoice::socket) text += "+socket";
+    return text;
 }
 
 const char* to_text(Phase phase) {
@@ -173,6 +212,11 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"state", status_word},
                    {"started_at", state.started_at}};
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
+    if (!state.nbd) return object;
+    json nbd = to_json(state.nbd->exported);
+    nbd["uris"] = state.nbd->uris;
+    nbd["backend_identifier"] = state.nbd->backend_identifier;
+    object["nbd"] = std::move(nbd);
     return object;
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "control/options.h"
@@ -24,8 +25,17 @@ enum class Phase : u8 {
 
 struct DeviceState {
     std::string name;
-    std::string device;  // "/dev/ublkb0"
+    std::string device;  // "/dev/ublkb0"; without a block device the first of the URIs
     TransportChoice transport = TransportChoice::ublk;
+    // Served by NBD, to the kernel's driver or to clients; nullopt: ublk alone. Its addresses are
+    // absolute.
+    struct Nbd {
+        ExportOptions exported;
+        std::vector<std::string> uris;   // of the addresses
+        std::string backend_identifier;  // by which nbd.ko knows the device; empty: without it
+        bool operator==(const Nbd&) const = default;
+    };
+    std::optional<Nbd> nbd;
     std::string backing_file;  // absolute
     u64 size_bytes = 0;        // of the device
     u64 offset_bytes = 0;
@@ -50,6 +60,8 @@ struct DeviceState {
 DeviceOptions recover_options(const DeviceState& state);
 
 const char* to_text(Phase phase);
+// "ublk", "nbd+socket": everything that the device is served by.
+std::string transports_text(const DeviceState& state);
 
 // `status_word` is what `state` says: the phase, or "dead" where the server is gone.
 nlohmann::json to_json(const DeviceState& state, std::string_view status_word);

@@ -65,14 +65,18 @@ json stats_json(std::span<const engine::ShardStats* const> shards) {
     return stats;
 }
 
-json status_json(const DeviceState& state, const Hardening& hardening, bool poisoned,
-                 std::span<const engine::ShardStats* const> shards) {
-    json object = to_json(state, to_text(state.phase));
-    object["poisoned"] = poisoned;
-    add_protection(object, "io_flusher", hardening.io_flusher);
-    add_protection(object, "memory_locked", hardening.memory_locked);
-    add_protection(object, "oom_protected", hardening.oom_protected);
-    add_protection(object, "private_mounts", hardening.private_mounts);
+json status_json(const LiveState& live, std::span<const engine::ShardStats* const> shards) {
+    json object = to_json(live.state, to_text(live.state.phase));
+    object["poisoned"] = live.poisoned;
+    add_protection(object, "io_flusher", live.hardening.io_flusher);
+    add_protection(object, "memory_locked", live.hardening.memory_locked);
+    add_protection(object, "oom_protected", live.hardening.oom_protected);
+    add_protection(object, "private_mounts", live.hardening.private_mounts);
+    if (live.clients) {
+        object["connections"] = live.clients->connections;
+        object["connections_accepted"] = live.clients->accepted;
+        object["handshakes_failed"] = live.clients->handshakes_failed;
+    }
     object["stats"] = stats_json(shards);
     return object;
 }

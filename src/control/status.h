@@ -2,11 +2,13 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 
 #include "control/harden.h"
 #include "control/state.h"
 #include "engine/stats.h"
+#include "frontend/nbd/service.h"
 
 namespace ringloop::control {
 
@@ -14,7 +16,13 @@ namespace ringloop::control {
 // operations, inflight, added up over all shards.
 nlohmann::json stats_json(std::span<const engine::ShardStats* const> shards);
 
-nlohmann::json status_json(const DeviceState& state, const Hardening& hardening, bool poisoned,
+struct LiveState {
+    DeviceState state;
+    Hardening hardening;
+    bool poisoned = false;
+    std::optional<nbd::ServiceCounts> clients;  // of NBD, those of the kernel's driver left out
+};
+nlohmann::json status_json(const LiveState& live,
                            std::span<const engine::ShardStats* const> shards);
 
 }  // namespace ringloop::control

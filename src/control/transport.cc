@@ -1,36 +1,76 @@
 #include "control/transport.h"
 
+#include "base/assert.h"
 #include "control/files.h"
+#include "control/listening.h"
+#include "control/nbd_transport.h"
 #include "control/ublk_transport.h"
 
 namespace ringloop::control {
 
+Decision decide_transport() {
+    const Status ublk = ublk_usable();
+    if (ublk) return {TransportChoice::ublk, ""};
+    const Status nbd = nbd_usable();
+    if (nbd) return {TransportChoice::nbd, "no ublk: " + ublk.error().message};
+    return {TransportChoice::socket,
+            fmt::format("no block device: {}; {}", ublk.error().message, nbd.error().message)};
+}
+
 Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
-                                                    const backing::Geometry& geometry,
+                                                    const TransportContext& context,
                                                     const Announce& announce) {
-    switch (options.transport) {
-        case TransportChoice::automatic:
-        case TransportChoice::ublk: return UblkTransport::create(options, geometry, announce);
+    if (options.transport == TransportChoice::nbd) {
+        return NbdTransport::create(options, context, announce);
     }
-    return fail(EINVAL, "unknown transport");
+    ASSERT(options.transport == TransportChoice::ublk);
+    return UblkTransport::create(options, context.geometry, announce);
 }
 
 Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,
-                                                       const backing::Geometry& geometry) {
-    return UblkTransport::take_over(state, geometry);
+                                                       const TransportContext& context) {
+    if (state.transport == TransportChoice::nbd) return NbdTransport::take_over(state, context);
+    ASSERT(state.transport == TransportChoice::ublk);
+    return UblkTransport::take_over(state, context.geometry);
 }
 
 bool may_remain(const DeviceState& state) {
-    // A device does not outlive its boot.
-    return state.boot_id == read_line("/proc/sys/kernel/random/boot_id") &&
-           ublk_device_exists(state);
+    // Sockets are bound anew; a block device does not outlive its boot.
+    if (state.transport == TransportChoice::socket) return true;
+    if (state.boot_id != read_line("/proc/sys/kernel/random/boot_id")) return false;
+    if (state.transport == TransportChoice::nbd) return nbd_device_exists(state);
+    return ublk_device_exists(state);
 }
 
 Result<Remains> remains_of(const DeviceState& state) {
     if (!may_remain(state)) return Remains::none;
-    return ublk_remains_of(state);
+    if (state.transport == TransportChoice::ublk) return ublk_remains_of(state);
+    return state.phase == Phase::starting ? Remains::unusable : Remains::recoverable;
 }
 
-Status remove_remains(const DeviceState& state) { return remove_ublk_remains(state); }
+Status remove_remains(const DeviceState& state) {
+    if (state.nbd) {
+        for (const Address& address : state.nbd->exported.addresses) {
+            if (address.kind == Address::Kind::unix) remove_dead_socket(address.path);
+        }
+    }
+    switch (state.transport) {
+        case TransportChoice::nbd: return remove_nbd_remains(state);
+        case TransportChoice::ublk: return remove_ublk_remains(state);
+        case TransportChoice::automatic:
+        case TransportChoice::socket: break;
+    }
+    return {};
+}
+
+bool is_gone(const DeviceState& state) {
+    switch (state.transport) {
+        case TransportChoice::nbd: return nbd_device_is_gone(state);
+        case TransportChoice::ublk: return ublk_device_is_gone(state);
+        case TransportChoice::automatic:
+        case TransportChoice::socket: break;
+    }
+    return true;
+}
 
 }  // namespace ringloop::control

@@ -1,9 +1,10 @@
-// What carries the requests of one device between the kernel and the shards. A server brings it up
-// and takes it down in this order:
+// What carries the requests of one device between their issuer and the shards. A server brings it
+// up and takes it down in this order:
 //
 //   create or take_over   control thread   the kernel knows the device, nobody can use it yet
 //   join                  shard threads    each shard gets its queue
 //   bring_up              control thread   shards serve; the device is usable when it returns
+//   attend                control thread   shards serve; whenever its Attention was raised
 //   stop                  control thread   shards serve; no request is left when it returns
 //   leave                 shard threads    each gives its queue back, its loop has ended
 //   remove                control thread   the device is gone
@@ -19,9 +20,11 @@
 
 #include "backing/backing.h"
 #include "base/result.h"
+#include "control/attention.h"
 #include "control/options.h"
 #include "control/state.h"
 #include "engine/shard.h"
+#include "frontend/nbd/service.h"
 
 namespace ringloop::control {
 
@@ -33,40 +36,68 @@ public:
     virtual std::string device_path() const = 0;
     virtual u32 queues() const = 0;  // one shard each
     virtual u32 depth() const = 0;   // requests in flight in each
+    // Connections of the service that belong to a driver of the kernel, now.
+    virtual u32 kernel_connections() const { return 0; }
 
     virtual Status join(u32 index, engine::Shard& shard) = 0;
     virtual void leave(u32 index) = 0;
 
     virtual Status bring_up() = 0;
+    // An error: the device is lost, and the server should end.
+    virtual Status attend() { return {}; }
     virtual Status stop() = 0;
     virtual Status remove() = 0;
+};
+
+// What the transports of one device share. Outlives them.
+struct TransportContext {
+    const backing::Geometry& geometry;
+    nbd::Service* service = nullptr;  // null: only ublk is wanted
+    const Attention* attention = nullptr;
+    std::string backend_identifier;  // of a new device of nbd.ko
 };
 
 // Called with "/dev/ublkb0" before that device is made, so that a server that dies at any moment
 // leaves a trace of what it may have made. EBUSY: not this one, take another.
 using Announce = std::function<Status(const std::string& device_path)>;
 
-// The transport that the options ask for. An error says what the host lacks and the way out.
+// What `automatic` means on this host, and for this user.
+struct Decision {
+    TransportChoice transport = TransportChoice::socket;
+    std::string reason;  // why not the ones before it; empty when it is the first
+};
+Decision decide_transport();
+
+// How many connections the nbd driver is given: one unless more are asked for, for the reason in
+// frontend/nbd/kernel_device.h.
+u32 driver_connections(const DeviceOptions& options);
+
+// The block device that the options ask for: ublk or nbd. An error says what the host lacks and the
+// way out.
 Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
-                                                    const backing::Geometry& geometry,
+                                                    const TransportContext& context,
                                                     const Announce& announce);
 
 // The device of a dead server, as it is: until bring_up succeeded, a failure leaves it so.
 Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,
-                                                       const backing::Geometry& geometry);
+                                                       const TransportContext& context);
 
-// Whether the kernel may still have the device; asks nobody, so any user may know.
+// Whether something may be left of the device; asks nobody, so any user may know.
 bool may_remain(const DeviceState& state);
 
-// What the kernel holds of a device whose server is gone.
+// What is left of a device whose server is gone.
 enum class Remains : u8 {
     none,         // nothing, or a device that is somebody else's by now
-    recoverable,  // requests wait for the next server
+    recoverable,  // requests wait for the next server, or its clients look for it
     unusable,     // never became live; can only be removed
 };
 Result<Remains> remains_of(const DeviceState& state);
 
 // Ends a device whose server is gone; requests that wait for it fail.
 Status remove_remains(const DeviceState& state);
+
+// After the last user closed the device: whether the kernel has let go of it, too. Nodes of
+// partitions that the kernel forgot to remove are removed.
+bool is_gone(const DeviceState& state);
 
 }  // namespace ringloop::control

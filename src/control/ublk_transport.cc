@@ -1,16 +1,13 @@
 #include "control/ublk_transport.h"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 
-#include <array>
 #include <chrono>
 
 #include "abi/ublk.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "control/files.h"
+#include "control/block_node.h"
 #include "control/holders.h"
 #include "control/kernel.h"
 #include "control/wait.h"
@@ -18,30 +15,15 @@
 namespace ringloop::control {
 namespace {
 
-constexpr u64 node_timeout_ms = 10'000;
 constexpr u32 ids_tried_max = 4096;
 // After STOP the driver has answered and cancelled everything; what remains is our own loops.
 constexpr u64 queues_close_timeout_ms = 30'000;
 constexpr std::chrono::milliseconds stop_again{500};
 
-// The loop driver loads itself when its node is opened; ublk's node exists only once the module
-// is loaded (a misc device with a dynamic minor), so this is done here.
-void load_module() {
-    if (path_exists("/dev/ublk-control") || ::geteuid() != 0) return;
-    std::array<std::string, 3> words = {"modprobe", "--quiet", "ublk_drv"};
-    std::array<char*, 4> arguments = {words[0].data(), words[1].data(), words[2].data(), nullptr};
-    for (const char* program : {"/sbin/modprobe", "/usr/sbin/modprobe"}) {
-        pid_t pid = 0;
-        if (::posix_spawn(&pid, program, nullptr, nullptr, arguments.data(), environ) != 0) {
-            continue;
-        }
-        ::waitpid(pid, nullptr, 0);
-        return;
-    }
-}
-
 Result<ublk::Control> open_control() {
-    load_module();
+    // The loop driver loads itself when its node is opened; ublk's node exists only once the module
+    // is loaded (a misc device with a dynamic minor).
+    if (!path_exists("/dev/ublk-control")) load_module("ublk_drv");
     auto control = ublk::Control::open();
     if (!control && control.error().number == ENOENT && !has_driver("ublk_drv")) {
         return fail(ENOENT,
@@ -51,46 +33,6 @@ Result<ublk::Control> open_control() {
                     kernel_release());
     }
     return control;
-}
-
-// A disk with one hardware queue gets mq-deadline by default. Below us the image's own disk has a
-// scheduler, and our plug merges: a second one costs every request twice and sorts for no spindle.
-// The kernel's loop driver asks for none too (BLK_MQ_F_NO_SCHED_BY_DEFAULT). A kernel that has no
-// such file, or refuses, keeps its choice: the device works with any.
-void use_no_scheduler(const std::string& device) {
-    const std::string path =
-        fmt::format("/sys/block{}/queue/scheduler", device.substr(device.rfind('/')));
-    if (read_line(path).find("[none]") != std::string::npos) return;
-    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    [[maybe_unused]] const ssize_t written = fd ? ::write(fd.get(), "none", 4) : 0;
-}
-
-// devtmpfs has the node when START returns; elsewhere a daemon makes it. "Usable" is: it opens.
-Status wait_for_node(const std::string& path, const Deadline& deadline) {
-    int number = 0;
-    const bool opened = wait_until(deadline, [&] {
-        const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-        number = fd ? 0 : errno;
-        return static_cast<bool>(fd);
-    });
-    if (opened) return {};
-    if (number == ENOENT) {
-        return fail(number, "{} did not appear; is /dev a devtmpfs, or is udev running?", path);
-    }
-    return fail_errno(number, "{}", path);
-}
-
-// START has read the partition table; their nodes come the same way as the disk's.
-Status wait_for_nodes(const std::string& device) {
-    const Deadline deadline(node_timeout_ms);
-    TRY(wait_for_node(device, deadline));
-    for (const BlockNode& node : nodes_of(device)) {
-        const std::string path = "/dev/" + node.name;
-        if (!wait_until(deadline, [&] { return path_exists(path); })) {
-            return fail(ENOENT, "{} did not appear; is udev running?", path);
-        }
-    }
-    return {};
 }
 
 bool is_taken(u32 id) { return path_exists(fmt::format("/sys/class/ublk-char/ublkc{}", id)); }
@@ -104,7 +46,8 @@ Result<ublk::DeviceInfo> add_announced(ublk::Control& control, const DeviceOptio
         if (!announced && announced.error().number == EBUSY) continue;
         if (!announced) return std::unexpected(announced.error());
         auto info = control.add(
-            {.id = static_cast<i32>(id), .queues = options.queues, .depth = options.depth});
+            {.id = static_cast<i32>(id), .queues = options.queues.value_or(default_queues()),
+             .depth = options.depth});
         // EEXIST: another server was faster.
         if (info || info.error().number != EEXIST) return info;
     }
@@ -271,6 +214,17 @@ Status UblkTransport::remove() {
     char_fd_.reset();
     if (std::exchange(ownership_, Ownership::gone) != Ownership::added) return {};
     return remove_stopped(control_, info_.id);
+}
+
+Status ublk_usable() {
+    const auto control = open_control();
+    if (!control) return std::unexpected(control.error());
+    return {};
+}
+
+bool ublk_device_is_gone(const DeviceState& state) {
+    struct stat node{};
+    return ::lstat(state.device.c_str(), &node) != 0 && errno == ENOENT;
 }
 
 bool ublk_device_exists(const DeviceState& state) {

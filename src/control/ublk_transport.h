@@ -58,6 +58,10 @@ private:
     u32 queues_open_ = 0;  // guarded by mutex_
 };
 
+// Whether the driver is there, or can be loaded, and this user may ask it.
+Status ublk_usable();
+
+bool ublk_device_is_gone(const DeviceState& state);
 bool ublk_device_exists(const DeviceState& state);
 // Of a device whose server is gone.
 Result<Remains> ublk_remains_of(const DeviceState& state);

@@ -1,0 +1,25 @@
+#include "control/attention.h"
+
+#include <sys/eventfd.h>
+
+#include <cerrno>
+
+namespace ringloop::control {
+
+Result<Attention> Attention::create() {
+    UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!fd) return fail_errno(errno, "eventfd");
+    return Attention(std::move(fd));
+}
+
+void Attention::raise() const {
+    // EAGAIN: raised 2^64-2 times and never looked at.
+    [[maybe_unused]] const int written = ::eventfd_write(fd_.get(), 1);
+}
+
+void Attention::clear() const {
+    eventfd_t count = 0;
+    [[maybe_unused]] const int read = ::eventfd_read(fd_.get(), &count);
+}
+
+}  // namespace ringloop::control

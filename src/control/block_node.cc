@@ -1,0 +1,74 @@
+#include "control/block_node.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "base/unique_fd.h"
+#include "control/files.h"
+#include "control/holders.h"
+#include "control/kernel.h"
+#include "control/wait.h"
+
+namespace ringloop::control {
+namespace {
+
+constexpr u64 node_timeout_ms = 10'000;
+
+// devtmpfs has the node when the driver returns; elsewhere a daemon makes it. "Usable" is: it
+// opens.
+Status wait_for_node(const std::string& path, const Deadline& deadline) {
+    int number = 0;
+    const bool opened = wait_until(deadline, [&] {
+        const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+        number = fd ? 0 : errno;
+        return static_cast<bool>(fd);
+    });
+    if (opened) return {};
+    if (number == ENOENT) {
+        return fail(number, "{} did not appear; is /dev a devtmpfs, or is udev running?", path);
+    }
+    return fail_errno(number, "{}", path);
+}
+
+}  // namespace
+
+void load_module(const std::string& module, const std::vector<std::string>& arguments) {
+    if (path_exists("/sys/module/" + module) || ::geteuid() != 0) return;
+    std::vector<std::string> words = {"modprobe", "--quiet", module};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    for (const char* program : {"/sbin/modprobe", "/usr/sbin/modprobe"}) {
+        pid_t pid = 0;
+        if (::posix_spawn(&pid, program, nullptr, nullptr, pointers.data(), environ) != 0) continue;
+        ::waitpid(pid, nullptr, 0);
+        return;
+    }
+}
+
+Status wait_for_nodes(const std::string& device) {
+    const Deadline deadline(node_timeout_ms);
+    TRY(wait_for_node(device, deadline));
+    for (const BlockNode& node : nodes_of(device)) {
+        const std::string path = "/dev/" + node.name;
+        if (!wait_until(deadline, [&] { return path_exists(path); })) {
+            return fail(ENOENT, "{} did not appear; is udev running?", path);
+        }
+    }
+    return {};
+}
+
+void use_no_scheduler(const std::string& device) {
+    const std::string path =
+        fmt::format("/sys/block{}/queue/scheduler", device.substr(device.rfind('/')));
+    if (read_line(path).find("[none]") == std::string::npos) write_setting(path, "none");
+}
+
+bool write_setting(const std::string& path, const std::string& value) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    return fd && ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
+}  // namespace ringloop::control

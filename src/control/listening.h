@@ -1,0 +1,63 @@
+// Listening stream sockets: made from addresses, or inherited from a service manager.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/address.h"
+
+namespace ringloop::control {
+
+// A socket that listens. One of a unix path that we made owns the file, mode 0600, and removes it
+// when it is told to or destroyed, unless somebody has replaced it meanwhile.
+class Listening {
+public:
+    Listening(UniqueFd socket) : socket_(std::move(socket)) {}
+    Listening(Listening&&) = default;
+    Listening& operator=(Listening&&) = delete;
+    ~Listening() { remove_file(); }
+
+    UniqueFd take_socket() { return std::move(socket_); }
+    void remove_file();
+
+private:
+    friend Result<Listening> listen_on_unix(const std::string& path);
+
+    UniqueFd socket_;
+    UniqueFd directory_;  // of the file: its path may mean nothing to us later
+    std::string name_;
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
+};
+
+// Non-blocking and close-on-exec, all of them.
+//
+// A socket file that a dead server left at `path` is replaced. EADDRINUSE: somebody listens there;
+// EEXIST: it is no socket, and never removed.
+Result<Listening> listen_on_unix(const std::string& path);
+
+// What a dead server left there, if anything; only a socket, and only when nobody listens.
+void remove_dead_socket(const std::string& path);
+
+// tcp with an empty host: 127.0.0.1 and, where the host has it, ::1. A name: all that it means;
+// EPERM when one of them is not local and `local_only`.
+Result<std::vector<Listening>> listen_on(const Address& address, bool local_only);
+
+struct Inherited {
+    UniqueFd socket;
+    Address address;  // what it is bound to
+};
+// The protocol of sd_listen_fds(3): LISTEN_PID, LISTEN_FDS; both are removed from the environment.
+// None where they are not meant for this process. An error names a descriptor that is no listening
+// stream socket.
+Result<std::vector<Inherited>> inherited_sockets();
+
+// The CID by which others reach this host; 1, the host itself, where it has no other.
+u32 vsock_cid();
+
+}  // namespace ringloop::control

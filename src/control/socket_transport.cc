@@ -1,0 +1,62 @@
+#include "control/socket_transport.h"
+
+#include <filesystem>
+
+#include "base/assert.h"
+
+namespace ringloop::control {
+namespace {
+
+Status make_absolute(Address& address) {
+    if (address.kind != Address::Kind::unix || address.path.starts_with('/')) return {};
+    std::error_code error;
+    const auto path = std::filesystem::absolute(address.path, error);
+    if (error) return fail(error.value(), "{}: {}", address.path, error.message());
+    // What the folder is called by now would be too long to be read back from the state file.
+    auto parsed = parse_address("unix:" + path.lexically_normal().string());
+    if (!parsed) return std::unexpected(std::move(parsed).error());
+    address = std::move(*parsed);
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SocketTransport>> SocketTransport::bind(ExportOptions& exported,
+                                                               std::vector<Inherited> inherited,
+                                                               u32 queues) {
+    std::unique_ptr<SocketTransport> transport(new SocketTransport(queues));
+    const bool local_only = !exported.insecure && exported.tls != nbd::TlsMode::required;
+    for (Address& address : exported.addresses) {
+        TRY(make_absolute(address));
+        auto sockets = listen_on(address, local_only);
+        if (!sockets) return std::unexpected(std::move(sockets).error());
+        for (Listening& socket : *sockets) transport->sockets_.push_back(std::move(socket));
+    }
+    for (Inherited& socket : inherited) {
+        exported.addresses.push_back(std::move(socket.address));
+        transport->sockets_.emplace_back(std::move(socket.socket));
+    }
+    TRY(check_export_options(exported));
+    const UriParts parts{.export_name = exported.name,
+                         .tls = exported.tls == nbd::TlsMode::required,
+                         .vsock_cid = vsock_cid()};
+    for (const Address& address : exported.addresses) {
+        transport->uris_.push_back(uri_of(address, parts));
+    }
+    return transport;
+}
+
+Status SocketTransport::bring_up() {
+    ASSERT(service_);
+    for (Listening& socket : sockets_) service_->listen(socket.take_socket());
+    return {};
+}
+
+// Nobody finds the sockets any more; the connections are ended by the service, for all transports
+// at once.
+Status SocketTransport::stop() {
+    for (Listening& socket : sockets_) socket.remove_file();
+    return {};
+}
+
+}  // namespace ringloop::control
