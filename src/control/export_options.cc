@@ -102,8 +102,8 @@ Status check_export_options(const ExportOptions& options) {
                     handshake_timeout_s_max));
     TRY(check_range("--max-request", options.request_bytes_max, u64{request_bytes_limit_min},
                     u64{nbd::request_bytes_max}));
-    TRY(check_range("--max-inflight", options.in_flight_bytes, in_flight_bytes_limit_min,
-                    nbd::in_flight_bytes_per_client_max));
+    TRY(check_range("--max-inflight", options.in_flight_bytes, nbd::in_flight_bytes_min,
+                    nbd::in_flight_bytes_max));
     TRY(check_tls(options));
     return check_addresses(options);
 }
@@ -165,7 +165,7 @@ std::optional<ExportOptions> parse_export_options(const json& object) {
     const auto handshake = number_of(object, "handshake_timeout_s", handshake_timeout_s_max);
     const auto request = number_of(object, "max_request_bytes", nbd::request_bytes_max);
     const auto in_flight =
-        number_of(object, "max_inflight_bytes", nbd::in_flight_bytes_per_client_max);
+        number_of(object, "max_inflight_bytes", nbd::in_flight_bytes_max);
     const auto insecure = object.find("insecure");
     const bool complete = addresses && name && description && tls_text && certificates && psk &&
                           authorize && connections && handshake && request && in_flight &&

@@ -19,7 +19,6 @@ inline constexpr u32 addresses_max = 64;
 inline constexpr u32 connections_limit = 65'536;
 inline constexpr u32 handshake_timeout_s_max = 3600;
 inline constexpr u32 request_bytes_limit_min = 64 * kib;  // a read of this length has to work
-inline constexpr u64 in_flight_bytes_limit_min = 64 * kib;
 inline constexpr u32 tls_authorize_max = 256;
 
 struct ExportOptions {
@@ -34,7 +33,7 @@ struct ExportOptions {
     u32 connections_max = nbd::connections_max;
     u32 handshake_timeout_s = nbd::handshake_deadline_ms / 1000;
     u64 request_bytes_max = nbd::request_bytes_max;
-    u64 in_flight_bytes = 4 * mib;  // payload of one connection
+    u64 in_flight_bytes = nbd::in_flight_bytes_default;  // of large buffers of one connection
 
     bool operator==(const ExportOptions&) const = default;
 };

@@ -58,7 +58,7 @@ void ShardThreads::serve(u32 index) {
 Status ShardThreads::serve_until_stopped(u32 index) {
     auto ring = io::Uring::create(ring_options(*transports_));
     if (!ring) return std::unexpected(std::move(ring).error());
-    auto shard = engine::Shard::create(**ring, *device_, transports_->depth());
+    auto shard = engine::Shard::create(**ring, *device_, transports_->slots());
     if (!shard) return std::unexpected(std::move(shard).error());
     TRY(transports_->join(index, **shard));
     publish(index, **shard);

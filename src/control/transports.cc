@@ -20,7 +20,7 @@ nbd::ServiceOptions service_options(const ExportOptions& options, u32 depth) {
             .connections_max = options.connections_max,
             .handshake_deadline_ms = u64{options.handshake_timeout_s} * 1000,
             .request_bytes_max = static_cast<u32>(options.request_bytes_max),
-            .depth = depth,
+            .depth = std::min(depth, nbd::depth_max),
             .in_flight_bytes = options.in_flight_bytes};
 }
 
@@ -47,6 +47,15 @@ u32 Transports::depth() const {
     u32 depth = service_depth_;
     for (const auto& transport : transports_) depth += transport->depth();
     return depth;
+}
+
+// Each connection of the service brings its own slots.
+u32 Transports::slots() const {
+    u32 slots = 0;
+    for (const auto& transport : transports_) {
+        if (transport->kind() == TransportChoice::ublk) slots += transport->depth();
+    }
+    return slots;
 }
 
 std::optional<nbd::ServiceCounts> Transports::clients() const {

@@ -29,7 +29,8 @@ public:
     bool empty() const { return transports_.empty(); }
     const Transport& first() const { return *transports_.front(); }
     u32 queues() const;  // shards: the maximum
-    u32 depth() const;   // requests in flight in one shard
+    u32 depth() const;   // requests in flight in one shard, as far as that is known at start
+    u32 slots() const;   // of them, those that are set aside at start
     // Of those that came to a socket, without the kernel's driver; nullopt without sockets.
     std::optional<nbd::ServiceCounts> clients() const;
 
