@@ -14,7 +14,7 @@ assert_refused "folder: is a directory" attach folder
 assert_refused "empty: is empty" attach empty
 assert_refused "pipe: is a FIFO" attach pipe
 assert_refused "/dev/null: is a character device" attach /dev/null
-assert_refused "tiny: .*511 bytes .*less than one sector" attach tiny
+assert_refused "tiny: .*511 bytes .*less than one sector" attach --transport ublk tiny
 assert_refused "image: .*offset 2097152 is beyond its end" attach --offset 2M image
 assert_refused "image: .*offset 1048576 is beyond its end" attach --offset 1MiB image
 assert_refused "image: .*sizelimit 100 is less than one sector" attach --sizelimit 100 image

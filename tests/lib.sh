@@ -60,3 +60,45 @@ assert_nothing_left() {
 has_ublk() {
     [[ -e /dev/ublk-control ]] || modinfo ublk_drv &>/dev/null
 }
+
+has_nbd() {
+    [[ -e /sys/module/nbd ]] || modinfo nbd &>/dev/null
+}
+
+need_program() {
+    command -v "$1" >/dev/null || skip "$1 is missing"
+}
+
+# python_nbd ARGUMENT... <PROGRAM: with libnbd's module as `nbd`.
+python_nbd() {
+    { echo "import nbd"; cat; } >.client.py
+    RINGLOOP=$RINGLOOP /usr/bin/python3 .client.py "$@"
+}
+
+need_python_nbd() {
+    /usr/bin/python3 -c "import nbd" 2>/dev/null || skip "libnbd's Python module is missing"
+}
+
+# A TCP port of both loopback addresses that nobody uses at this moment.
+free_port() {
+    python3 -c 'import socket
+listener = socket.socket(socket.AF_INET)
+listener.bind(("127.0.0.1", 0))
+print(listener.getsockname()[1])'
+}
+
+# wait_until SECONDS COMMAND...: repeats the command until it succeeds.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || die "still not true: $*"
+        sleep 0.05
+    done
+}
+
+# kill_server TARGET: as a crash would, and waits until it is known to be dead.
+kill_server() {
+    kill -KILL "$("$RINGLOOP" status --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')"
+    wait_until 10 eval '[[ $("$RINGLOOP" list) == *" dead "* ]]'
+}

@@ -206,6 +206,12 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         if (!request.recover_name.empty()) return parsed.serve;
         const Status read = read_texts(parsed.texts.serve, request.options);
         if (!read) return bad_value(read);
+        const bool plain = request.options.exported.addresses.empty() &&
+                           request.options.name.empty() &&
+                           request.options.transport == control::TransportChoice::automatic;
+        if (request.stdio && !plain) {
+            return usage("--stdio is one connection: no --transport, --ublk, --nbd or --name");
+        }
         return parsed.serve;
     }
     if (verb == "detach") {

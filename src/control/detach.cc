@@ -74,7 +74,7 @@ Status wait_until_disconnected(const RuntimeDir& directory, const DeviceState& s
 }
 
 Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueFd claim,
-                  const Deadline& deadline) {
+                  const Deadline& deadline, bool force) {
     auto server = reach_server(directory, state.name, deadline);
     if (!server && !directory.is_locked(state.name) && is_gone(state)) return {};
     if (!server) return fail(server.error().number, "{}: {}", state.device, server.error().message);
@@ -96,8 +96,11 @@ Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueF
         }
     }
     // Without an answer it ended for another reason meanwhile; what counts is what is left.
-    const bool ended = server->wait_for_exit(stopped) &&
-                       wait_until(Deadline(node_timeout_ms), [&] { return is_gone(state); });
+    // Somebody from whom it was taken may keep the number of a device of nbd.ko in use, no more.
+    const bool may_stay = force && state.transport == TransportChoice::nbd;
+    const auto gone = [&] { return is_gone(state) || may_stay; };
+    const bool ended =
+        server->wait_for_exit(stopped) && wait_until(Deadline(node_timeout_ms), gone);
     if (ended && !directory.is_locked(state.name)) return {};
     return fail(EBUSY, "{}: its server ended but the device is still there", state.device);
 }
@@ -142,7 +145,7 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device,
         if (!unused) return std::unexpected(std::move(unused).error());
         claim = std::move(*unused);
     }
-    return end_server(directory, state, std::move(claim), deadline);
+    return end_server(directory, state, std::move(claim), deadline, options.force);
 }
 
 void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid) {

@@ -9,6 +9,7 @@
 #include "control/files.h"
 #include "control/kernel.h"
 #include "control/runtime_dir.h"
+#include "frontend/nbd/kernel_device.h"
 #include "frontend/ublk/control.h"
 #include "io/uring.h"
 
@@ -82,15 +83,16 @@ Finding check_ublk() {
     if (!path_exists("/dev/ublk-control") && has_driver("ublk_drv")) {
         return {Health::ok, "ublk", "the driver is installed and not loaded; attach loads it", ""};
     }
-    if (!path_exists("/dev/ublk-control") && !has_driver("ublk_drv")) {
-        return {Health::fail, "ublk", "this kernel was built without the ublk driver",
-                "boot one that has it (CONFIG_BLK_DEV_UBLK, Linux 6.0 or later; Debian 12: apt "
-                "install linux-image-6.12-amd64)"};
+    if (!path_exists("/dev/ublk-control")) {
+        return {Health::warn, "ublk", "this kernel was built without the ublk driver",
+                "attach takes nbd, then a socket; for ublk boot a kernel that has it "
+                "(CONFIG_BLK_DEV_UBLK, Linux 6.0 or later; Debian 12: apt install "
+                "linux-image-6.12-amd64)"};
     }
     auto control = ublk::Control::open();
-    if (!control) return {Health::fail, "ublk", control.error().message, ""};
+    if (!control) return {Health::warn, "ublk", control.error().message, ""};
     const auto features = control->features();
-    if (!features) return {Health::fail, "ublk", features.error().message, ""};
+    if (!features) return {Health::warn, "ublk", features.error().message, ""};
     if (!*features) {
         return {Health::ok, "ublk", "works; this kernel cannot tell its features (before 6.5)", ""};
     }
@@ -98,14 +100,32 @@ Finding check_ublk() {
 }
 
 Finding check_nbd() {
-    if (has_driver("nbd")) return {Health::ok, "nbd", "the driver is installed", ""};
-    return {Health::warn, "nbd", "this kernel has no nbd driver",
-            "not needed where ublk works; otherwise install the distribution's full kernel"};
+    if (!has_driver("nbd")) {
+        return {Health::warn, "nbd", "this kernel has no nbd driver",
+                "not needed where ublk works; otherwise install the distribution's full kernel"};
+    }
+    if (!path_exists("/sys/module/nbd")) {
+        return {Health::ok, "nbd", "the driver is installed and not loaded; attach loads it", ""};
+    }
+    const Status answers = nbd::kernel_driver_answers();
+    if (!answers) return {Health::warn, "nbd", answers.error().message, ""};
+    return {Health::ok, "nbd", "works", ""};
+}
+
+// What `--transport auto` comes to, without loading anything.
+Finding check_attach() {
+    const bool root = ::geteuid() == 0;
+    if (root && (path_exists("/dev/ublk-control") || has_driver("ublk_drv"))) {
+        return {Health::ok, "attach", "makes /dev/ublkbN", ""};
+    }
+    if (root && has_driver("nbd")) return {Health::ok, "attach", "makes /dev/nbdN", ""};
+    return {Health::warn, "attach", "serves a socket, for NBD clients: no block device",
+            root ? "boot a kernel with the ublk or the nbd driver" : "run ringloop with sudo"};
 }
 
 Finding check_privileges() {
     if (::geteuid() == 0) return {Health::ok, "privileges", "root", ""};
-    return {Health::warn, "privileges", "not root: the kernel lets only root add block devices",
+    return {Health::warn, "privileges", "not root: images are served by sockets; the kernel lets only root add block devices",
             "run ringloop with sudo"};
 }
 
@@ -164,8 +184,9 @@ std::optional<std::string> known_defect(std::string_view release) {
 Diagnosis diagnose() {
     Diagnosis diagnosis;
     diagnosis.findings = {check_kernel(),  check_privileges(), check_uring(),
-                          check_ublk(),    check_nbd(),        check_runtime_directory(),
-                          check_memlock(), check_cgroup(),     check_btf()};
+                          check_ublk(),    check_nbd(),        check_attach(),
+                          check_memlock(), check_cgroup(),     check_btf(),
+                          check_runtime_directory()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

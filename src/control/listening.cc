@@ -16,12 +16,15 @@
 #include <memory>
 #include <span>
 
+#include "control/wait.h"
+
 namespace ringloop::control {
 namespace {
 
 constexpr int backlog = 1024;           // the kernel clamps it to net.core.somaxconn
 constexpr int inherited_fd_first = 3;   // SD_LISTEN_FDS_START
 constexpr int inherited_fds_max = 1024;
+constexpr u64 dead_server_patience_ms = 5'000;
 constexpr int socket_flags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
 
 // A path through a descriptor of its directory is short enough for sun_path, whatever its length.
@@ -48,7 +51,7 @@ bool is_listened_to(const sockaddr_un& address) {
 
 // What a dead server left; only a socket, and only when nobody listens.
 Status remove_stale(const UniqueFd& directory, const std::string& name, const sockaddr_un& address,
-                    const std::string& path) {
+                    const std::string& path, u64 patience_ms) {
     struct stat file{};
     if (::fstatat(directory.get(), name.c_str(), &file, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) return {};
@@ -57,7 +60,7 @@ Status remove_stale(const UniqueFd& directory, const std::string& name, const so
     if (!S_ISSOCK(file.st_mode)) {
         return fail(EEXIST, "{}: exists and is no socket; choose another path", path);
     }
-    if (is_listened_to(address)) {
+    if (!wait_until(Deadline(patience_ms), [&] { return !is_listened_to(address); })) {
         return fail(EADDRINUSE, "{}: somebody listens there already; choose another path", path);
     }
     if (::unlinkat(directory.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
@@ -65,9 +68,15 @@ Status remove_stale(const UniqueFd& directory, const std::string& name, const so
 }
 
 Status listen_at(const UniqueFd& socket, const sockaddr* address, socklen_t size,
-                 const std::string& text) {
-    if (::bind(socket.get(), address, size) != 0 || ::listen(socket.get(), backlog) != 0) {
-        const int number = errno;
+                 const std::string& text, u64 patience_ms) {
+    int number = 0;
+    wait_until(Deadline(patience_ms), [&] {
+        const bool listens =
+            ::bind(socket.get(), address, size) == 0 && ::listen(socket.get(), backlog) == 0;
+        number = listens ? 0 : errno;
+        return number != EADDRINUSE;
+    });
+    if (number != 0) {
         if (number == EADDRINUSE) {
             return fail(number, "{}: somebody listens there already; choose another port", text);
         }
@@ -76,7 +85,7 @@ Status listen_at(const UniqueFd& socket, const sockaddr* address, socklen_t size
     return {};
 }
 
-Result<UniqueFd> listen_on_inet(const addrinfo& found, const std::string& text) {
+Result<UniqueFd> listen_on_inet(const addrinfo& found, const std::string& text, u64 patience_ms) {
     UniqueFd socket(::socket(found.ai_family, socket_flags, IPPROTO_TCP));
     if (!socket) return fail_errno(errno, "{}", text);
     const int on = 1;
@@ -86,7 +95,7 @@ Result<UniqueFd> listen_on_inet(const addrinfo& found, const std::string& text) 
     if (found.ai_family == AF_INET6) {
         ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     }
-    TRY(listen_at(socket, found.ai_addr, found.ai_addrlen, text));
+    TRY(listen_at(socket, found.ai_addr, found.ai_addrlen, text, patience_ms));
     return socket;
 }
 
@@ -103,7 +112,8 @@ bool family_is_missing(int number) {
     return number == EAFNOSUPPORT || number == EADDRNOTAVAIL || number == EPROTONOSUPPORT;
 }
 
-Result<std::vector<Listening>> listen_on_tcp(const Address& address, bool local_only) {
+Result<std::vector<Listening>> listen_on_tcp(const Address& address,
+                                             const ListenOptions& options) {
     const std::string text = to_text(address);
     const std::string port = fmt::format("{}", address.port);
     addrinfo hints{};
@@ -118,13 +128,13 @@ Result<std::vector<Listening>> listen_on_tcp(const Address& address, bool local_
     std::vector<Listening> sockets;
     Status refused = fail(EADDRNOTAVAIL, "{}: means no address of this host", text);
     for (const addrinfo* found = list; found; found = found->ai_next) {
-        if (local_only && !is_loopback(found->ai_addr)) {
+        if (options.local_only && !is_loopback(found->ai_addr)) {
             return fail(EPERM,
                         "{}: other hosts could read and write the image: require TLS "
                         "(--tls require), listen on loopback, or insist with --insecure",
                         text);
         }
-        auto socket = listen_on_inet(*found, text);
+        auto socket = listen_on_inet(*found, text, options.patience_ms);
         if (socket) {
             sockets.emplace_back(std::move(*socket));
         } else if (family_is_missing(socket.error().number)) {
@@ -137,7 +147,8 @@ Result<std::vector<Listening>> listen_on_tcp(const Address& address, bool local_
     return sockets;
 }
 
-Result<std::vector<Listening>> listen_on_vsock(const Address& address) {
+Result<std::vector<Listening>> listen_on_vsock(const Address& address,
+                                               const ListenOptions& options) {
     UniqueFd socket(::socket(AF_VSOCK, socket_flags, 0));
     if (!socket) {
         return fail(errno, "{}: {}; load its driver with: modprobe vsock", to_text(address),
@@ -147,7 +158,8 @@ Result<std::vector<Listening>> listen_on_vsock(const Address& address) {
     vm.svm_family = AF_VSOCK;
     vm.svm_cid = VMADDR_CID_ANY;
     vm.svm_port = address.port;
-    TRY(listen_at(socket, reinterpret_cast<const sockaddr*>(&vm), sizeof vm, to_text(address)));
+    TRY(listen_at(socket, reinterpret_cast<const sockaddr*>(&vm), sizeof vm, to_text(address),
+                  options.patience_ms));
     std::vector<Listening> sockets;
     sockets.emplace_back(std::move(socket));
     return sockets;
@@ -232,7 +244,7 @@ void Listening::remove_file() {
     directory_.reset();
 }
 
-Result<Listening> listen_on_unix(const std::string& path) {
+Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms) {
     const std::size_t slash = path.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
     const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
@@ -241,7 +253,7 @@ Result<Listening> listen_on_unix(const std::string& path) {
     if (!directory) return fail_errno(errno, "{}", path);
     const auto address = unix_address(directory, name, path);
     if (!address) return std::unexpected(address.error());
-    TRY(remove_stale(directory, name, *address, path));
+    TRY(remove_stale(directory, name, *address, path, patience_ms));
 
     Listening listening{UniqueFd(::socket(AF_UNIX, socket_flags, 0))};
     if (!listening.socket_) return fail_errno(errno, "socket");
@@ -272,16 +284,19 @@ void remove_dead_socket(const std::string& path) {
     if (!directory) return;
     const auto address = unix_address(directory, name, path);
     // Whatever else stands there now is not ours to remove.
-    if (address) static_cast<void>(remove_stale(directory, name, *address, path));
+    if (address) {
+        static_cast<void>(
+            remove_stale(directory, name, *address, path, dead_server_patience_ms));
+    }
 }
 
-Result<std::vector<Listening>> listen_on(const Address& address, bool local_only) {
+Result<std::vector<Listening>> listen_on(const Address& address, const ListenOptions& options) {
     switch (address.kind) {
-        case Address::Kind::tcp: return listen_on_tcp(address, local_only);
-        case Address::Kind::vsock: return listen_on_vsock(address);
+        case Address::Kind::tcp: return listen_on_tcp(address, options);
+        case Address::Kind::vsock: return listen_on_vsock(address, options);
         case Address::Kind::unix: break;
     }
-    auto socket = listen_on_unix(address.path);
+    auto socket = listen_on_unix(address.path, options.patience_ms);
     if (!socket) return std::unexpected(std::move(socket).error());
     std::vector<Listening> sockets;
     sockets.push_back(std::move(*socket));

@@ -26,7 +26,7 @@ public:
     void remove_file();
 
 private:
-    friend Result<Listening> listen_on_unix(const std::string& path);
+    friend Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms);
 
     UniqueFd socket_;
     UniqueFd directory_;  // of the file: its path may mean nothing to us later
@@ -35,18 +35,23 @@ private:
     ino_t inode_ = 0;
 };
 
-// Non-blocking and close-on-exec, all of them.
+// Non-blocking and close-on-exec, all of them. After its death a server's sockets still listen for
+// a moment, because its ring holds them: patience_ms is how long to wait for that.
 //
 // A socket file that a dead server left at `path` is replaced. EADDRINUSE: somebody listens there;
 // EEXIST: it is no socket, and never removed.
-Result<Listening> listen_on_unix(const std::string& path);
+Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms);
 
 // What a dead server left there, if anything; only a socket, and only when nobody listens.
 void remove_dead_socket(const std::string& path);
 
 // tcp with an empty host: 127.0.0.1 and, where the host has it, ::1. A name: all that it means;
 // EPERM when one of them is not local and `local_only`.
-Result<std::vector<Listening>> listen_on(const Address& address, bool local_only);
+struct ListenOptions {
+    bool local_only = true;
+    u64 patience_ms = 0;
+};
+Result<std::vector<Listening>> listen_on(const Address& address, const ListenOptions& options);
 
 struct Inherited {
     UniqueFd socket;

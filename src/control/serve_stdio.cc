@@ -27,9 +27,9 @@ Result<UniqueFd> take_standard_input() {
     if (!stream ||
         ::getpeername(STDIN_FILENO, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
         return fail(ENOTSOCK,
-                    "--stdio: standard input is no connected socket (a pipe goes one way only): "
-                    "let a client start the server, as in nbdsh --connect 'nbd+...' or "
-                    "nbdinfo [ ringloop serve --stdio IMAGE ], or use --nbd");
+                    "--stdio: standard input is no connected stream socket (a pipe goes one way "
+                    "only); let the client start the server (nbd_connect_command of libnbd, "
+                    "inetd), or listen with --nbd");
     }
     UniqueFd socket(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
     const UniqueFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));

@@ -34,6 +34,7 @@ using nlohmann::json;
 
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
+constexpr u64 dead_sockets_patience_ms = 5'000;
 constexpr u32 socket_names_max = 4096;
 
 std::string utc_now() {
@@ -270,7 +271,8 @@ Status Server::bind_sockets() {
     }
     if (exported.addresses.empty() && inherited_.empty()) return {};
     auto sockets = SocketTransport::bind(exported, std::move(inherited_),
-                                         options_.queues.value_or(default_queues()));
+                                         options_.queues.value_or(default_queues()),
+                                         recovering() ? dead_sockets_patience_ms : 0);
     if (!sockets) return std::unexpected(std::move(sockets).error());
     sockets_ = std::move(*sockets);
     return {};

@@ -23,12 +23,14 @@ Status make_absolute(Address& address) {
 
 Result<std::unique_ptr<SocketTransport>> SocketTransport::bind(ExportOptions& exported,
                                                                std::vector<Inherited> inherited,
-                                                               u32 queues) {
+                                                               u32 queues, u64 patience_ms) {
     std::unique_ptr<SocketTransport> transport(new SocketTransport(queues));
-    const bool local_only = !exported.insecure && exported.tls != nbd::TlsMode::required;
+    const ListenOptions options{
+        .local_only = !exported.insecure && exported.tls != nbd::TlsMode::required,
+        .patience_ms = patience_ms};
     for (Address& address : exported.addresses) {
         TRY(make_absolute(address));
-        auto sockets = listen_on(address, local_only);
+        auto sockets = listen_on(address, options);
         if (!sockets) return std::unexpected(std::move(sockets).error());
         for (Listening& socket : *sockets) transport->sockets_.push_back(std::move(socket));
     }

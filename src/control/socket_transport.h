@@ -13,10 +13,10 @@ namespace ringloop::control {
 class SocketTransport final : public Transport {
 public:
     // Binds every address of `exported` and adds what was inherited, whose addresses are added to
-    // `exported`; paths become absolute.
+    // `exported`; paths become absolute. `patience_ms`: see listening.h.
     static Result<std::unique_ptr<SocketTransport>> bind(ExportOptions& exported,
                                                          std::vector<Inherited> inherited,
-                                                         u32 queues);
+                                                         u32 queues, u64 patience_ms);
 
     // Of each address, in the order of `exported`.
     const std::vector<std::string>& uris() const { return uris_; }

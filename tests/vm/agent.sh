@@ -145,7 +145,7 @@ leftovers() {
     for pid in $(ringloop_processes); do
         echo "process $pid ($(tr '\0' ' ' </proc/"$pid"/cmdline 2>/dev/null))"
     done
-    for file in /dev/ublkb* /dev/ublkc[0-9]* /run/ringloop/*; do echo "$file"; done
+    for file in /dev/ublkb* /dev/ublkc[0-9]* /sys/block/nbd*/pid /run/ringloop/*; do echo "$file"; done
 }
 
 ringloop_processes() {
@@ -158,7 +158,7 @@ remove_leftovers() {
     unmount_leftovers
     for pid in $(ringloop_processes); do kill -KILL "$pid"; done
     wait_until_empty
-    devices=(/dev/ublkc[0-9]*)
+    devices=(/dev/ublkc[0-9]* /sys/block/nbd*/pid)
     if ((${#devices[@]})) && [[ -x $RINGLOOP ]]; then
         timeout -k 1 5 "$RINGLOOP" detach --all --force >>"$log" 2>&1
     fi

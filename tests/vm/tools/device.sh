@@ -27,7 +27,8 @@ status_value() {
 # What ringloop left in the system, one line each.
 traces() {
     local path
-    for path in /dev/ublkb* /dev/ublkc[0-9]* /run/ringloop/*; do
+    # The nodes of nbd are always there, this file only while a device is connected.
+    for path in /dev/ublkb* /dev/ublkc[0-9]* /sys/block/nbd*/pid /run/ringloop/*; do
         if [[ -e $path ]]; then echo "$path"; fi
     done
 }

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# At the same addresses, with the same options, for clients that look for it again.
+source "$(dirname "$0")/lib.sh"
+need_python_nbd
+
+truncate -s 1M image
+port=$(free_port)
+uri=$("$RINGLOOP" attach --export disk --description text --max-connections 7 --nbd unix:s.sock \
+    --nbd "tcp:$port" image)
+python_nbd "$uri" <<'END'
+import os, signal, subprocess, sys, json
+client = nbd.NBD()
+client.connect_uri(sys.argv[1])
+client.pwrite(b"kept", 4096)
+client.flush()
+ringloop = os.environ["RINGLOOP"]
+status = json.loads(subprocess.check_output([ringloop, "status", "--json", "image"]))
+assert status["nbd"]["max_connections"] == 7, status
+os.kill(status["pid"], signal.SIGKILL)
+try:
+    client.pread(4, 4096)
+except nbd.Error:
+    pass
+else:
+    sys.exit("a dead server answered")
+END
+assert_match "$("$RINGLOOP" list)" "socket0 .* dead +-"
+run_program "$RINGLOOP" attach --transport socket --name socket9 image
+assert_match "$stderr" "reserved" "a name of another device"
+assert_eq "$(cd / && "$RINGLOOP" recover socket0)" "$uri" "what recover printed"
+python_nbd "$uri" "nbd://localhost:$port/disk" <<'END'
+import sys
+for uri in sys.argv[1:]:
+    client = nbd.NBD()
+    client.set_full_info(True)
+    client.connect_uri(uri)
+    assert client.pread(4, 4096) == b"kept"
+    assert client.get_export_description() == "text"
+END
+assert_match "$("$RINGLOOP" recover socket0 2>&1 || true)" "nothing to recover"
+"$RINGLOOP" detach socket0
+
+# One that nobody wants back leaves no socket behind either.
+"$RINGLOOP" attach --nbd unix:s.sock image >/dev/null
+kill_server image
+"$RINGLOOP" detach image
+[[ ! -e s.sock ]] || die "s.sock is still there"
+assert_nothing_left
