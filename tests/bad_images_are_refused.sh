@@ -17,7 +17,8 @@ assert_refused "/dev/null: is a character device" attach /dev/null
 assert_refused "tiny: .*511 bytes .*less than one sector" attach --transport ublk tiny
 assert_refused "image: .*offset 2097152 is beyond its end" attach --offset 2M image
 assert_refused "image: .*offset 1048576 is beyond its end" attach --offset 1MiB image
-assert_refused "image: .*sizelimit 100 is less than one sector" attach --sizelimit 100 image
+assert_refused "image: .*sizelimit 100 is less than one sector" \
+    attach --transport ublk --sizelimit 100 image
 assert_refused "image: .*offset" attach --offset 1000 --direct-io=on image
 # serve tells the same.
 assert_refused "missing: no such file" serve missing

@@ -5,9 +5,11 @@ need_python_nbd
 
 truncate -s 1M image
 port=$(free_port)
-uri=$("$RINGLOOP" attach --nbd "tcp:$port" --nbd unix:a.sock --nbd "unix:$TEST_DIR/b.sock" image)
+uri=$("$RINGLOOP" attach --nbd "tcp:$port" --nbd unix:a.sock --nbd "unix:$TEST_DIR/b.sock" \
+    image)
 assert_eq "$uri" "nbd://127.0.0.1:$port/" "the first URI"
-python_nbd "$uri" "nbd+unix:///?socket=$TEST_DIR/a.sock" "nbd+unix:///?socket=$TEST_DIR/b.sock" <<'END'
+sockets=nbd+unix:///?socket=$TEST_DIR
+python_nbd "$uri" "$sockets/a.sock" "$sockets/b.sock" <<'END'
 import sys
 clients = []
 for uri in sys.argv[1:]:

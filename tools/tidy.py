@@ -28,6 +28,7 @@ KERNEL_HEADER_LAYERS = ("abi", "io", "backing")
 KERNEL_HEADERS_ELSEWHERE = {
     # file pattern: headers
     "src/control/harden.cc": ("linux/capability.h",),  # the capabilities a server gives up
+    "src/control/listening.cc": ("linux/vm_sockets.h",),  # sockaddr_vm, which glibc does not have
     "src/control/doctor.cc": ("linux/capability.h",),  # the capabilities it finds missing
     "src/control/flush.cc": ("linux/fs.h",),  # BLKFLSBUF
 }
@@ -36,6 +37,8 @@ KERNEL_HEADERS_ELSEWHERE = {
 THREAD_FILES = (
     "src/control/shard_threads.*",  # the threads of the shards
     "src/engine/survey.*",  # asks the filesystem what may block
+    # The driver works inside the call that asks it; only another thread can stop waiting for it.
+    "src/frontend/nbd/kernel_device.cc",
     "src/control/control_socket_test.cc",  # the other end of the socket
     "src/engine/freeze_test.cc",  # a freeze comes from another thread than the shard's
 )
@@ -45,6 +48,7 @@ THREAD_FILES = (
 SLEEP_FILES = (
     "src/io/command_ring.cc",  # between the retries of a command that a signal interrupted
     "src/frontend/ublk/control.cc",  # the kernel says EBUSY while a dead server is still torn down
+    "tests/lib.sh",  # wait_until, which the tests use instead
     "tests/vm/agent.sh",  # the guest's watchdog, and its look for processes that a test left
     "tests/vm/lib.sh",  # wait_until, which the tests use instead
     "tests/vm/selftest/40-hangs.sh",  # hangs on purpose

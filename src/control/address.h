@@ -33,7 +33,7 @@ bool is_local(const Address& address);
 // How a client names the export: the NBD URI specification (doc/uri.md of the NBD project).
 struct UriParts {
     std::string export_name;
-    bool tls = false;  // "nbds": the client has to insist on it
+    bool tls = false;   // "nbds": the client has to insist on it
     u32 vsock_cid = 0;  // of this host
 };
 std::string uri_of(const Address& address, const UriParts& parts);

@@ -35,14 +35,28 @@ TEST(Address, is_read_as_people_write_it_and_written_the_same) {
 
 TEST(Address, that_is_none_is_refused_in_one_line_that_names_it) {
     const std::string long_path = "unix:/" + std::string(107, 'x');
-    for (const std::string text :
-         {std::string(), std::string("unix"), std::string("unix:"), std::string("/run/x.sock"),
-          std::string("tcp:"), std::string("tcp:0"), std::string("tcp:65536"),
-          std::string("tcp:-1"), std::string("tcp:x"), std::string("tcp:1x"),
-          std::string("tcp:host:"), std::string("tcp::10809"), std::string("tcp:::1:10809"),
-          std::string("tcp:[::1:10809"), std::string("tcp:::1]:10809"), std::string("tcp:[]:1"),
-          std::string("vsock:0"), std::string("vsock:4294967295"), std::string("vsock:2:10809"),
-          std::string("udp:1"), std::string("unix:a\0b", 8), long_path}) {
+    for (const std::string& text : {std::string(),
+                                   std::string("unix"),
+                                   std::string("unix:"),
+                                   std::string("/run/x.sock"),
+                                   std::string("tcp:"),
+                                   std::string("tcp:0"),
+                                   std::string("tcp:65536"),
+                                   std::string("tcp:-1"),
+                                   std::string("tcp:x"),
+                                   std::string("tcp:1x"),
+                                   std::string("tcp:host:"),
+                                   std::string("tcp::10809"),
+                                   std::string("tcp:::1:10809"),
+                                   std::string("tcp:[::1:10809"),
+                                   std::string("tcp:::1]:10809"),
+                                   std::string("tcp:[]:1"),
+                                   std::string("vsock:0"),
+                                   std::string("vsock:4294967295"),
+                                   std::string("vsock:2:10809"),
+                                   std::string("udp:1"),
+                                   std::string("unix:a\0b", 8),
+                                   long_path}) {
         const auto address = parse_address(text);
         ASSERT_FALSE(address) << text;
         EXPECT_NE(address.error().message.find("address '"), std::string::npos);

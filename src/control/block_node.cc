@@ -68,7 +68,8 @@ void use_no_scheduler(const std::string& device) {
 
 bool write_setting(const std::string& path, const std::string& value) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    return fd && ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+    return fd &&
+           ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
 }
 
 }  // namespace ringloop::control

@@ -125,7 +125,8 @@ Finding check_attach() {
 
 Finding check_privileges() {
     if (::geteuid() == 0) return {Health::ok, "privileges", "root", ""};
-    return {Health::warn, "privileges", "not root: images are served by sockets; the kernel lets only root add block devices",
+    return {Health::warn, "privileges",
+            "not root: images are served by sockets; the kernel lets only root add block devices",
             "run ringloop with sudo"};
 }
 
@@ -183,10 +184,9 @@ std::optional<std::string> known_defect(std::string_view release) {
 
 Diagnosis diagnose() {
     Diagnosis diagnosis;
-    diagnosis.findings = {check_kernel(),  check_privileges(), check_uring(),
-                          check_ublk(),    check_nbd(),        check_attach(),
-                          check_memlock(), check_cgroup(),     check_btf(),
-                          check_runtime_directory()};
+    diagnosis.findings = {check_kernel(), check_privileges(),       check_uring(),   check_ublk(),
+                          check_nbd(),    check_attach(),           check_memlock(), check_cgroup(),
+                          check_btf(),    check_runtime_directory()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

@@ -6,8 +6,8 @@
 namespace ringloop::control {
 namespace {
 
-using nlohmann::json;
 using nbd::TlsMode;
+using nlohmann::json;
 
 Status check_text(const char* option, std::string_view text, std::size_t bytes_max) {
     if (text.size() > bytes_max) {
@@ -164,8 +164,7 @@ std::optional<ExportOptions> parse_export_options(const json& object) {
     const auto connections = number_of(object, "max_connections", connections_limit);
     const auto handshake = number_of(object, "handshake_timeout_s", handshake_timeout_s_max);
     const auto request = number_of(object, "max_request_bytes", nbd::request_bytes_max);
-    const auto in_flight =
-        number_of(object, "max_inflight_bytes", nbd::in_flight_bytes_max);
+    const auto in_flight = number_of(object, "max_inflight_bytes", nbd::in_flight_bytes_max);
     const auto insecure = object.find("insecure");
     const bool complete = addresses && name && description && tls_text && certificates && psk &&
                           authorize && connections && handshake && request && in_flight &&

@@ -21,8 +21,8 @@
 namespace ringloop::control {
 namespace {
 
-constexpr int backlog = 1024;           // the kernel clamps it to net.core.somaxconn
-constexpr int inherited_fd_first = 3;   // SD_LISTEN_FDS_START
+constexpr int backlog = 1024;          // the kernel clamps it to net.core.somaxconn
+constexpr int inherited_fd_first = 3;  // SD_LISTEN_FDS_START
 constexpr int inherited_fds_max = 1024;
 constexpr u64 dead_server_patience_ms = 5'000;
 constexpr int socket_flags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
@@ -112,8 +112,7 @@ bool family_is_missing(int number) {
     return number == EAFNOSUPPORT || number == EADDRNOTAVAIL || number == EPROTONOSUPPORT;
 }
 
-Result<std::vector<Listening>> listen_on_tcp(const Address& address,
-                                             const ListenOptions& options) {
+Result<std::vector<Listening>> listen_on_tcp(const Address& address, const ListenOptions& options) {
     const std::string text = to_text(address);
     const std::string port = fmt::format("{}", address.port);
     addrinfo hints{};
@@ -285,8 +284,7 @@ void remove_dead_socket(const std::string& path) {
     const auto address = unix_address(directory, name, path);
     // Whatever else stands there now is not ours to remove.
     if (address) {
-        static_cast<void>(
-            remove_stale(directory, name, *address, path, dead_server_patience_ms));
+        static_cast<void>(remove_stale(directory, name, *address, path, dead_server_patience_ms));
     }
 }
 

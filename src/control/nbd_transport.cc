@@ -71,8 +71,8 @@ bool was_taken(const UniqueFd& socket) {
 // Opening a device that is not connected makes the kernel look for partitions, and find none: it
 // does not remove the old ones by itself.
 void drop_partitions(u32 index) {
-    const UniqueFd fd(::open(nbd::kernel_device_path(index).c_str(),
-                             O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const UniqueFd fd(
+        ::open(nbd::kernel_device_path(index).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
 }
 
 // The disk keeps what it was connected with, so the image must still be what it was.
@@ -81,8 +81,7 @@ Status check_same_disk(const DeviceState& state, u32 index, const backing::Geome
     constexpr u64 sector_bytes = 512;  // of sysfs, whatever the block size
     const std::string size = fmt::format("{}", geometry.size / sector_bytes);
     if (read_line(directory + "/size") != size) {
-        return fail(EINVAL,
-                    "{} has {} sectors, but {} makes {} now; give the image its size back",
+        return fail(EINVAL, "{} has {} sectors, but {} makes {} now; give the image its size back",
                     state.device, read_line(directory + "/size"), state.backing_file, size);
     }
     if (read_line(directory + "/queue/logical_block_size") !=
@@ -173,9 +172,8 @@ Result<std::unique_ptr<Transport>> NbdTransport::take_over(const DeviceState& st
     TRY(check_same_disk(state, *index, context.geometry));
     const std::size_t connections = entries_of(directory_of(*index) + "/mq").size();
     if (connections == 0) return fail(ENODEV, "{}: the driver has no queues for it", state.device);
-    return std::unique_ptr<Transport>(
-        new NbdTransport(*index, state.nbd->backend_identifier, connections, Ownership::taken_over,
-                         context));
+    return std::unique_ptr<Transport>(new NbdTransport(
+        *index, state.nbd->backend_identifier, connections, Ownership::taken_over, context));
 }
 
 Status NbdTransport::bring_up() {

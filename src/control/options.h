@@ -38,7 +38,7 @@ struct DeviceOptions {
     backing::DirectIo direct_io = backing::DirectIo::automatic;
     // 1 to queues_max; the kernel clamps it to its CPUs. Not given: what suits the transport.
     std::optional<u32> queues{};
-    u32 depth = 128;  // requests in flight in each queue, 1 to depth_max
+    u32 depth = 128;           // requests in flight in each queue, 1 to depth_max
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;

@@ -22,8 +22,8 @@ Result<UniqueFd> take_standard_input() {
     socklen_t size = sizeof type;
     sockaddr_storage peer{};
     socklen_t peer_size = sizeof peer;
-    const bool stream = ::getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
-                        type == SOCK_STREAM;
+    const bool stream =
+        ::getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
     if (!stream ||
         ::getpeername(STDIN_FILENO, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
         return fail(ENOTSOCK,

@@ -174,7 +174,6 @@ Status Server::choose_transport() {
     options_.transport = decision.transport;
     if (decision.reason.empty()) return {};
     note_ = fmt::format("using --transport {}: {}", to_text(decision.transport), decision.reason);
-    if (!background()) log::info("{}", note_);
     return {};
 }
 
@@ -286,9 +285,8 @@ Status Server::create_device() {
         std::max(sockets_ ? sockets_->queues() : 0,
                  options_.transport == TransportChoice::nbd ? driver_connections(options_) : 0);
     if (service_shards > 0) {
-        nbd::Service& service =
-            transports_.make_service(*device_, service_options(options_.exported, options_.depth),
-                                     service_shards);
+        nbd::Service& service = transports_.make_service(
+            *device_, service_options(options_.exported, options_.depth), service_shards);
         if (sockets_) sockets_->use(service);
     }
     if (options_.transport != TransportChoice::socket) {
@@ -388,7 +386,10 @@ Status Server::announce() {
               state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
               state_.read_only ? ", read-only" : "");
     json ready = to_json(state_, to_text(state_.phase));
-    if (!note_.empty()) ready["note"] = note_;
+    if (!note_.empty()) {
+        ready["note"] = note_;
+        log::info("{}", note_);
+    }
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text =
@@ -456,12 +457,11 @@ std::string Server::answer_to(const Question& question) {
         object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
     const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
     if (verb == "status") {
-        return dump_json(
-            status_json({.state = state_now(),
-                         .hardening = hardening_,
-                         .poisoned = device_->poisoned(),
-                         .clients = transports_.clients()},
-                        shards_.stats()));
+        return dump_json(status_json({.state = state_now(),
+                                      .hardening = hardening_,
+                                      .poisoned = device_->poisoned(),
+                                      .clients = transports_.clients()},
+                                     shards_.stats()));
     }
     if (verb == "ping") return dump_json({{"ok", true}});
     if (verb == "stop") return "";

@@ -65,7 +65,8 @@ TEST(Status, has_the_fields_that_scripts_rely_on) {
                             .direct_io_reason = "why",
                             .phase = Phase::live};
     const Hardening hardening{.io_flusher = {false, "not permitted"}, .memory_locked = {true, ""}};
-    const json status = status_json({.state = state, .hardening = hardening, .poisoned = false, .clients = {}}, {});
+    const json status =
+        status_json({.state = state, .hardening = hardening, .poisoned = false, .clients = {}}, {});
     for (const char* field :
          {"name", "device", "transport", "backing_file", "size_bytes", "offset_bytes",
           "sizelimit_bytes", "sector_size", "read_only", "direct_io", "direct_io_reason", "queues",

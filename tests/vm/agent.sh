@@ -145,7 +145,9 @@ leftovers() {
     for pid in $(ringloop_processes); do
         echo "process $pid ($(tr '\0' ' ' </proc/"$pid"/cmdline 2>/dev/null))"
     done
-    for file in /dev/ublkb* /dev/ublkc[0-9]* /sys/block/nbd*/pid /run/ringloop/*; do echo "$file"; done
+    for file in /dev/ublkb* /dev/ublkc[0-9]* /sys/block/nbd*/pid /run/ringloop/*; do
+        echo "$file"
+    done
 }
 
 ringloop_processes() {

@@ -180,11 +180,10 @@ Status kernel_connect(const KernelConnection& connection) {
 }
 
 Status kernel_reconnect(u32 index, const std::string& backend_identifier, const UniqueFd& socket) {
-    return command(wire::command_reconfigure, index, "take a new connection",
-                   [&](Attributes& put) {
-                       put.text(wire::attribute_backend_identifier, backend_identifier);
-                       put.sockets({&socket, 1});
-                   });
+    return command(wire::command_reconfigure, index, "take a new connection", [&](Attributes& put) {
+        put.text(wire::attribute_backend_identifier, backend_identifier);
+        put.sockets({&socket, 1});
+    });
 }
 
 Status kernel_resize(u32 index, const std::string& backend_identifier, u64 size_bytes) {

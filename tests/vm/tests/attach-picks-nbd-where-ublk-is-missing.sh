@@ -26,8 +26,9 @@ detach "${second#/dev/}"
 detach "$image"
 assert_nothing_left
 [[ ! -e ${device}p1 ]] || die "${device}p1 is still there"
-assert_eq "$(dd if="$image" bs=1M skip=9 count=2 status=none | sha256sum)" "$sum" "what was written"
+written=$(dd if="$image" bs=1M skip=9 count=2 status=none | sha256sum)
+assert_eq "$written" "$sum" "what was written"
 
-assert_refused "ublk.*(CONFIG_BLK_DEV_UBLK|linux-image)" "$RINGLOOP" attach --transport ublk "$image"
+assert_refused "ublk.*linux-image" "$RINGLOOP" attach --transport ublk "$image"
 assert_refused "missing: no such file" "$RINGLOOP" attach "$PWD/missing"
 assert_nothing_left
