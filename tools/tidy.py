@@ -40,6 +40,7 @@ THREAD_FILES = (
     # The driver works inside the call that asks it; only another thread can stop waiting for it.
     "src/frontend/nbd/kernel_device.cc",
     "src/control/control_socket_test.cc",  # the other end of the socket
+    "src/frontend/nbd/service_test.cc",  # shards of its own
     "src/engine/freeze_test.cc",  # a freeze comes from another thread than the shard's
 )
 

@@ -1,5 +1,6 @@
 #include "engine/shard.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include <cerrno>
@@ -30,7 +31,11 @@ Shard::Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueF
     wakeup_.shard = this;
 }
 
-Shard::~Shard() { ASSERT(idle()); }
+// Whoever posted last may still be waking a loop that has run the message already and ended.
+Shard::~Shard() {
+    ASSERT(idle());
+    while (posting_.load(std::memory_order_acquire) != 0) ::sched_yield();
+}
 
 void Shard::run() {
     wakeup_start();
@@ -145,17 +150,21 @@ bool Shard::idle() const {
 }
 
 void Shard::post(Message& message) {
+    posting_.fetch_add(1, std::memory_order_relaxed);
     Message* head = mailbox_.load(std::memory_order_relaxed);
     do {
         message.next = head;
     } while (!mailbox_.compare_exchange_weak(head, &message, std::memory_order_release,
                                              std::memory_order_relaxed));
     wake();
+    posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void Shard::stop() {
+    posting_.fetch_add(1, std::memory_order_relaxed);
     stopping_.store(true, std::memory_order_release);
     wake();
+    posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void Shard::wake() {

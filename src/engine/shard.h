@@ -53,7 +53,8 @@ public:
     void reserve(u32 requests);
     void unreserve(u32 requests);
 
-    // Any thread. The shard outlives the call: who ends its thread keeps it until stop returned.
+    // Any thread, while the loop runs. The destructor waits for calls that have not returned when
+    // the loop ends by them.
     void post(Message& message);
     void stop();
 
@@ -110,6 +111,7 @@ private:
 
     // Shared.
     std::atomic<Message*> mailbox_ = nullptr;
+    std::atomic<u32> posting_ = 0;  // calls of post and stop under way
     std::atomic<bool> stopping_ = false;
 };
 

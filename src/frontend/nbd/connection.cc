@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/log.h"
-
 namespace ringloop::nbd {
 
 Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
@@ -355,10 +353,11 @@ void Connection::end_when_done() {
 
 void Connection::close_start(std::string_view reason) {
     if (state_ == State::closing) return;
-    if (state_ == State::handshake)
+    if (state_ == State::handshake) {
         service_.note_failed_handshake(reason);
-    else if (!reason.empty())
-        log::info("nbd: a connection ends: {}", reason);
+    } else {
+        service_.note_broken(reason);
+    }
     state_ = State::closing;
     if (transmission_) transmission_->abandon();
     if (!send_.busy) sent_all();

@@ -121,6 +121,11 @@ void Service::note_failed_handshake(std::string_view reason) {
     log::info("nbd: a handshake ended early: {}; further ones are only counted", reason);
 }
 
+void Service::note_broken(std::string_view reason) {
+    if (reason.empty() || broken_.fetch_add(1, std::memory_order_relaxed) > 0) return;
+    log::info("nbd: a connection broke: {}; further ones are only counted", reason);
+}
+
 void Service::listener_gone() { settle(listening_); }
 
 void Service::settle(std::atomic<u32>& count) {
@@ -188,7 +193,8 @@ bool Service::drain(u64 timeout_ms) {
 ServiceCounts Service::counts() const {
     return {.connections = connections_.load(std::memory_order_relaxed),
             .accepted = accepted_.load(std::memory_order_relaxed),
-            .handshakes_failed = handshakes_failed_.load(std::memory_order_relaxed)};
+            .handshakes_failed = handshakes_failed_.load(std::memory_order_relaxed),
+            .broken = broken_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace ringloop::nbd

@@ -47,6 +47,7 @@ struct ServiceCounts {
     u32 connections = 0;  // now, with those in the handshake
     u64 accepted = 0;
     u64 handshakes_failed = 0;  // refused, broken, too slow, or given up by the client
+    u64 broken = 0;             // later, by an error of the socket, the client or the stop
 };
 
 class Service {
@@ -104,6 +105,7 @@ private:
     void place(UniqueFd socket);
     void connection_gone(Connection& connection);
     void note_failed_handshake(std::string_view reason);
+    void note_broken(std::string_view reason);  // empty: it ended well
     void listener_gone();
 
     void post(u32 index, std::function<void(Post&)> work);
@@ -126,6 +128,7 @@ private:
     std::atomic<u32> listening_ = 0;
     std::atomic<u64> accepted_ = 0;
     std::atomic<u64> handshakes_failed_ = 0;
+    std::atomic<u64> broken_ = 0;
 
     std::mutex mutex_;  // of the wait in drain; nothing of the data path takes it
     std::condition_variable gone_;

@@ -1,0 +1,244 @@
+// The service on real rings, with the test as its clients.
+#include "frontend/nbd/service.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <latch>
+#include <semaphore>
+#include <thread>
+
+#include "frontend/nbd/test_client.h"
+#include "io/uring.h"
+
+namespace ringloop::nbd {
+namespace {
+
+using namespace test;
+
+constexpr u64 image_bytes = 64 * mib;
+constexpr int patience_ms = 20'000;
+
+// A connected socket that a test reads and writes, with a limit to how long it waits.
+class Client {
+public:
+    explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
+
+    void say(const Script& script) const {
+        const ssize_t sent =
+            ::send(socket_.get(), script.str().data(), script.size(), MSG_NOSIGNAL);
+        EXPECT_EQ(sent, static_cast<ssize_t>(script.size()));
+    }
+    // Up to `bytes`: fewer when the server has closed, or says nothing for too long.
+    std::string hear(std::size_t bytes) const {
+        std::string heard(bytes, '\0');
+        std::size_t got = 0;
+        while (got < bytes) {
+            pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+            if (::poll(&ready, 1, patience_ms) <= 0) break;
+            const ssize_t part = ::recv(socket_.get(), heard.data() + got, bytes - got, 0);
+            if (part <= 0) break;
+            got += static_cast<std::size_t>(part);
+        }
+        heard.resize(got);
+        return heard;
+    }
+    bool is_closed() const { return hear(1).empty(); }
+    bool is_quiet() const {
+        pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+        return ::poll(&ready, 1, 0) == 0;
+    }
+    void leave() { socket_.reset(); }
+
+private:
+    UniqueFd socket_;
+};
+
+class ServiceTest : public ::testing::Test {
+protected:
+    static constexpr u32 shards_count = 2;
+
+    void begin(ServiceOptions options = {}) {
+        char path[] = "/var/tmp/ringloop-service-XXXXXX";
+        const UniqueFd fd(::mkostemp(path, O_CLOEXEC));
+        ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(image_bytes)), 0);
+        auto opened = backing::Backing::open({.path = path, .byte_granular = true});
+        ::unlink(path);
+        ASSERT_TRUE(opened.has_value());
+        backing_ = std::move(*opened);
+        device_.emplace(*backing_);
+        service_.emplace(*device_, std::move(options), shards_count);
+        std::latch serving(shards_count);
+        for (u32 index = 0; index < shards_count; ++index) {
+            threads_.emplace_back([this, index, &serving] { serve(index, serving); });
+        }
+        serving.wait();
+    }
+
+    void serve(u32 index, std::latch& serving) {
+        auto ring = io::Uring::create({.entries = 64});
+        ASSERT_TRUE(ring.has_value());
+        auto shard = engine::Shard::create(**ring, *device_, 0);
+        ASSERT_TRUE(shard.has_value());
+        shards_[index] = shard->get();
+        service_->join(index, **shard);
+        serving.count_down();
+        (*shard)->run();
+        service_->leave(index);
+    }
+
+    Client listen_and_connect() {
+        if (!listening_) {
+            const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            address_.sun_family = AF_UNIX;
+            ::bind(fd, reinterpret_cast<sockaddr*>(&address_), sizeof(sa_family_t));
+            ::getsockname(fd, reinterpret_cast<sockaddr*>(&address_), &address_length_);
+            ::listen(fd, 16);
+            listening_ = true;
+            service_->listen(UniqueFd(fd));
+        }
+        UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address_), address_length_),
+                  0);
+        return Client(std::move(socket));
+    }
+
+    // As the kernel's driver has it: no handshake.
+    Client adopt(std::function<void()> on_ended = {}) {
+        int fds[2];
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        service_->adopt(UniqueFd(fds[0]), Service::Begin::transmission, 1, std::move(on_ended));
+        return Client(UniqueFd(fds[1]));
+    }
+
+    static Script request(u16 type, u64 cookie, u64 offset, u32 length) {
+        return Script().put(
+            wire::Request{.type = type, .cookie = cookie, .offset = offset, .length = length});
+    }
+
+    void TearDown() override {
+        if (!service_) return;
+        EXPECT_TRUE(service_->drain(patience_ms));
+        EXPECT_EQ(service_->counts().connections, 0u);
+        for (engine::Shard* shard : shards_) shard->stop();
+        for (std::thread& thread : threads_) thread.join();
+    }
+
+    std::unique_ptr<backing::Backing> backing_;
+    std::optional<engine::Device> device_;
+    std::optional<Service> service_;
+    std::array<engine::Shard*, shards_count> shards_{};
+    std::vector<std::thread> threads_;
+    bool listening_ = false;
+    sockaddr_un address_{};
+    socklen_t address_length_ = sizeof address_;
+};
+
+TEST_F(ServiceTest, WhatOneConnectionWroteAnotherReads) {
+    begin();
+    const Client one = adopt();
+    const Client other = adopt();
+    one.say(request(wire::command_write, 1, 5000, 3).text("abc"));
+    EXPECT_EQ(one.hear(sizeof(wire::SimpleReply)).size(), sizeof(wire::SimpleReply));
+    other.say(request(wire::command_flush, 2, 0, 0));
+    EXPECT_EQ(other.hear(sizeof(wire::SimpleReply)).size(), sizeof(wire::SimpleReply));
+    other.say(request(wire::command_read, 3, 4999, 5));
+    EXPECT_EQ(other.hear(sizeof(wire::SimpleReply) + 5).substr(sizeof(wire::SimpleReply)),
+              std::string("\0abc\0", 5));
+}
+
+TEST_F(ServiceTest, AGoodbyeEndsTheConnectionAndTellsItsOwner) {
+    begin();
+    std::binary_semaphore ended(0);
+    const Client client = adopt([&ended] { ended.release(); });
+    client.say(request(wire::command_disconnect, 1, 0, 0));
+    EXPECT_TRUE(client.is_closed());
+    ended.acquire();
+}
+
+TEST_F(ServiceTest, GarbageEndsTheConnection) {
+    begin();
+    const Client client = adopt();
+    client.say(Script().fill(100, 'x'));
+    EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(ServiceTest, AListenerGreetsAndEveryOptionIsAnswered) {
+    begin();
+    const Client client = listen_and_connect();
+    EXPECT_EQ(client.hear(sizeof(wire::Greeting)).size(), sizeof(wire::Greeting));
+    client.say(hello().text(Script().option(wire::option_abort).str()));
+    EXPECT_EQ(client.hear(sizeof(wire::OptionReply)).size(), sizeof(wire::OptionReply));
+    EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(ServiceTest, WhoSaysNothingIsCutOffAtTheDeadline) {
+    begin({.handshake_deadline_ms = 50});
+    const Client client = listen_and_connect();
+    client.hear(sizeof(wire::Greeting));
+    EXPECT_TRUE(client.is_closed());
+    EXPECT_EQ(service_->counts().handshakes_failed, 1u);
+}
+
+TEST_F(ServiceTest, WhoComesWhenItIsFullWaitsForAPlace) {
+    begin({.connections_max = 1});
+    Client one = listen_and_connect();
+    EXPECT_EQ(one.hear(sizeof(wire::Greeting)).size(), sizeof(wire::Greeting));
+    const Client other = listen_and_connect();
+    EXPECT_TRUE(other.is_quiet());
+    one.leave();
+    EXPECT_EQ(other.hear(sizeof(wire::Greeting)).size(), sizeof(wire::Greeting));
+}
+
+TEST_F(ServiceTest, WhoDoesNotReadItsRepliesIsCutOffByADrain) {
+    begin();
+    const Client client = adopt();
+    // More than the socket holds, and nobody takes it.
+    for (u64 i = 0; i < 64; ++i) client.say(request(wire::command_read, i, i * mib, 1 * mib));
+    EXPECT_EQ(client.hear(1).size(), 1u);
+    EXPECT_EQ(service_->counts().connections, 1u);
+    EXPECT_TRUE(service_->drain(200));
+    EXPECT_EQ(service_->counts().connections, 0u);
+}
+
+TEST_F(ServiceTest, BlockStatusTellsHoles) {
+    begin();
+    const Client client = listen_and_connect();
+    client.hear(sizeof(wire::Greeting));
+    client.say(hello()
+                   .option(wire::option_structured_reply)
+                   .option(wire::option_set_meta_context, query("", {"base:allocation"}))
+                   .option(wire::option_go, choose("")));
+    client.say(request(wire::command_block_status, 9, 0, 1 << 20));
+    // The last 36 bytes: a chunk with one extent.
+    constexpr std::size_t options_bytes =
+        20 + (20 + 4 + 15 + 20) + (20 + sizeof(wire::InfoExport) + 20);
+    constexpr std::size_t chunk_bytes =
+        sizeof(wire::StructuredReply) + sizeof(wire::BlockStatus) + sizeof(wire::BlockDescriptor);
+    const std::string heard = client.hear(options_bytes + chunk_bytes);
+    ASSERT_EQ(heard.size(), options_bytes + chunk_bytes);
+    Reader reader(std::as_bytes(std::span(heard)).last(sizeof(wire::BlockDescriptor)));
+    wire::BlockDescriptor extent;
+    ASSERT_TRUE(reader.take(extent));
+    EXPECT_EQ(extent.length, 1u << 20);
+    EXPECT_EQ(extent.flags, wire::state_hole | wire::state_zero);
+}
+
+TEST_F(ServiceTest, ConnectionsAreSpreadOverTheShards) {
+    begin();
+    std::vector<Client> clients;
+    for (u32 i = 0; i < 4; ++i) {
+        clients.push_back(listen_and_connect());
+        EXPECT_EQ(clients.back().hear(sizeof(wire::Greeting)).size(), sizeof(wire::Greeting));
+    }
+    EXPECT_EQ(service_->counts().connections, 4u);
+    EXPECT_EQ(service_->counts().accepted, 4u);
+}
+
+}  // namespace
+}  // namespace ringloop::nbd
