@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 
 #include "base/unique_fd.h"
@@ -49,6 +50,15 @@ std::optional<std::string> real_path(const std::string& path) {
                                                           std::free);
     if (!resolved) return std::nullopt;
     return std::string(resolved.get());
+}
+
+Status make_absolute(std::string& path) {
+    if (path.empty() || path.starts_with('/')) return {};
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(path, error);
+    if (error) return fail(error.value(), "{}: {}", path, error.message());
+    path = absolute.lexically_normal().string();
+    return {};
 }
 
 }  // namespace ringloop::control

@@ -20,4 +20,7 @@ std::vector<std::string> entries_of(const std::string& directory);
 // An absolute path without symbolic links, or nullopt where it names nothing.
 std::optional<std::string> real_path(const std::string& path);
 
+// What a relative path means now, kept for when the working directory is another. "" stays "".
+Status make_absolute(std::string& path);
+
 }  // namespace ringloop::control

@@ -56,9 +56,10 @@ public:
         if (!attention) return std::unexpected(std::move(attention).error());
         auto backing = backing::Backing::open(backing_options(options_));
         if (!backing) return std::unexpected(std::move(backing).error());
+        const auto settings = ServiceSettings::create(options_.exported, options_.depth);
+        if (!settings) return std::unexpected(settings.error());
         engine::Device device(**backing);
-        nbd::Service& service =
-            transports_.make_service(device, service_options(options_.exported, options_.depth), 1);
+        nbd::Service& service = transports_.make_service(device, settings->options(), 1);
 
         Status status = threads_.start(transports_, device);
         if (status) status = transports_.bring_up();

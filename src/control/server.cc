@@ -113,6 +113,7 @@ private:
     std::unique_ptr<SocketTransport> sockets_;  // until transports_ has it
     Hardening hardening_;
     std::optional<engine::Device> device_;
+    std::optional<ServiceSettings> service_settings_;
     Transports transports_;
     ShardThreads shards_;
     std::string backend_identifier_;
@@ -261,6 +262,11 @@ Status Server::open_backing() {
 // While paths still mean what they meant to whoever wrote them.
 Status Server::bind_sockets() {
     ExportOptions& exported = options_.exported;
+    TRY(make_absolute(exported.tls_certificates));
+    TRY(make_absolute(exported.tls_psk));
+    auto settings = ServiceSettings::create(exported, options_.depth);
+    if (!settings) return std::unexpected(std::move(settings).error());
+    service_settings_ = std::move(*settings);
     const bool alone = options_.transport == TransportChoice::socket;
     if (alone && exported.addresses.empty() && inherited_.empty()) {
         auto address =
@@ -285,8 +291,8 @@ Status Server::create_device() {
         std::max(sockets_ ? sockets_->queues() : 0,
                  options_.transport == TransportChoice::nbd ? driver_connections(options_) : 0);
     if (service_shards > 0) {
-        nbd::Service& service = transports_.make_service(
-            *device_, service_options(options_.exported, options_.depth), service_shards);
+        nbd::Service& service =
+            transports_.make_service(*device_, service_settings_->options(), service_shards);
         if (sockets_) sockets_->use(service);
     }
     if (options_.transport != TransportChoice::socket) {

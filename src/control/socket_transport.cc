@@ -1,21 +1,17 @@
 #include "control/socket_transport.h"
 
-#include <filesystem>
-
 #include "base/assert.h"
+#include "control/files.h"
 
 namespace ringloop::control {
 namespace {
 
-Status make_absolute(Address& address) {
-    if (address.kind != Address::Kind::unix || address.path.starts_with('/')) return {};
-    std::error_code error;
-    const auto path = std::filesystem::absolute(address.path, error);
-    if (error) return fail(error.value(), "{}: {}", address.path, error.message());
-    // What the folder is called by now would be too long to be read back from the state file.
-    auto parsed = parse_address("unix:" + path.lexically_normal().string());
-    if (!parsed) return std::unexpected(std::move(parsed).error());
-    address = std::move(*parsed);
+Status keep_meaning(Address& address) {
+    if (address.kind != Address::Kind::unix) return {};
+    TRY(make_absolute(address.path));
+    // With the folder it may be too long to be an address, or to be read back from the state file.
+    const auto parsed = parse_address(to_text(address));
+    if (!parsed) return std::unexpected(parsed.error());
     return {};
 }
 
@@ -29,7 +25,7 @@ Result<std::unique_ptr<SocketTransport>> SocketTransport::bind(ExportOptions& ex
         .local_only = !exported.insecure && exported.tls != nbd::TlsMode::required,
         .patience_ms = patience_ms};
     for (Address& address : exported.addresses) {
-        TRY(make_absolute(address));
+        TRY(keep_meaning(address));
         auto sockets = listen_on(address, options);
         if (!sockets) return std::unexpected(std::move(sockets).error());
         for (Listening& socket : *sockets) transport->sockets_.push_back(std::move(socket));

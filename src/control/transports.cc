@@ -12,16 +12,25 @@ constexpr u64 drain_timeout_ms = 10'000;
 
 }  // namespace
 
-nbd::ServiceOptions service_options(const ExportOptions& options, u32 depth) {
-    return {.export_name = options.name,
-            .description = options.description,
-            .tls = options.tls,
-            .tls_context = nullptr,
-            .connections_max = options.connections_max,
-            .handshake_deadline_ms = u64{options.handshake_timeout_s} * 1000,
-            .request_bytes_max = static_cast<u32>(options.request_bytes_max),
-            .depth = std::min(depth, nbd::depth_max),
-            .in_flight_bytes = options.in_flight_bytes};
+Result<ServiceSettings> ServiceSettings::create(const ExportOptions& options, u32 depth) {
+    ServiceSettings settings;
+    if (options.tls != nbd::TlsMode::off) {
+        auto context = nbd::TlsContext::create({.certificates_dir = options.tls_certificates,
+                                                .psk_file = options.tls_psk,
+                                                .authorized = options.tls_authorize});
+        if (!context) return std::unexpected(std::move(context).error());
+        settings.tls_ = std::move(*context);
+    }
+    settings.options_ = {.export_name = options.name,
+                         .description = options.description,
+                         .tls = options.tls,
+                         .tls_context = settings.tls_.get(),
+                         .connections_max = options.connections_max,
+                         .handshake_deadline_ms = u64{options.handshake_timeout_s} * 1000,
+                         .request_bytes_max = static_cast<u32>(options.request_bytes_max),
+                         .depth = std::min(depth, nbd::depth_max),
+                         .in_flight_bytes = options.in_flight_bytes};
+    return settings;
 }
 
 nbd::Service& Transports::make_service(engine::Device& device, const nbd::ServiceOptions& options,

@@ -8,11 +8,21 @@
 #include <vector>
 
 #include "control/transport.h"
+#include "frontend/nbd/tls.h"
 
 namespace ringloop::control {
 
-// What an NBD service is made with; `depth` of one connection.
-nbd::ServiceOptions service_options(const ExportOptions& options, u32 depth);
+// What an NBD service is made with; `depth` of one connection. Reads the keys of TLS, so while
+// their paths still mean what they meant to whoever wrote them. Outlives the service.
+class ServiceSettings {
+public:
+    static Result<ServiceSettings> create(const ExportOptions& options, u32 depth);
+    const nbd::ServiceOptions& options() const { return options_; }
+
+private:
+    nbd::ServiceOptions options_;
+    std::unique_ptr<nbd::TlsContext> tls_;
+};
 
 class Transports {
 public:
