@@ -22,7 +22,7 @@ Verb parsed(std::vector<std::string> words) {
 
 // attach hands its options to serve as arguments; nothing may be lost or changed on the way.
 TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
-    std::vector<control::DeviceOptions> all(4, {.image = "disk.img"});
+    std::vector<control::DeviceOptions> all(7, {.image = "disk.img"});
     all[1] = {.image = "--help",
               .name = "n.a-m_e",
               .transport = control::TransportChoice::ublk,
@@ -32,9 +32,27 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
               .sector_size_bytes = 4096,
               .direct_io = backing::DirectIo::off,
               .queues = 4096,
-              .depth = 1};
+              .depth = 1,
+              .exported = {.addresses = {*control::parse_address("unix:a b"),
+                                         *control::parse_address("tcp:[::1]:1")},
+                           .name = "export",
+                           .description = "a \"text\" of\nlines",
+                           .tls = nbd::TlsMode::required,
+                           .tls_certificates = "-keys",
+                           .tls_psk = "",
+                           .tls_authorize = {"CN=a, O=b", "[c]"},
+                           .insecure = true,
+                           .connections_max = 1,
+                           .handshake_timeout_s = 1,
+                           .request_bytes_max = 65536,
+                           .in_flight_bytes = 2 * mib}};
     all[2].image = "-";
     all[3].image = "a b\n=c";
+    // With addresses, no transport and `auto` are two things.
+    all[4].exported.addresses = {*control::parse_address("vsock:1")};
+    all[5].exported.addresses = all[4].exported.addresses;
+    all[5].transport = control::TransportChoice::socket;
+    all[6].transport = control::TransportChoice::nbd;
     for (const control::DeviceOptions& options : all) {
         std::vector<std::string> words = control::serve_arguments(options);
         words.insert(words.begin(), "serve");
@@ -59,6 +77,28 @@ TEST(Arguments, let_direct_io_stand_alone_before_the_image) {
     EXPECT_EQ(parsed<Attach>({"attach", "i"}).options.direct_io, backing::DirectIo::automatic);
 }
 
+TEST(Arguments, that_name_an_address_alone_ask_for_no_block_device) {
+    using enum control::TransportChoice;
+    const auto transport_of = [](std::vector<std::string> words) {
+        words.insert(words.begin(), {"attach", "disk.img"});
+        return parsed<Attach>(words).options.transport;
+    };
+    EXPECT_EQ(transport_of({}), automatic);
+    EXPECT_EQ(transport_of({"--nbd", "unix:x"}), socket);
+    EXPECT_EQ(transport_of({"--nbd", "unix:x", "--ublk"}), ublk);
+    EXPECT_EQ(transport_of({"--nbd", "unix:x", "--transport", "nbd"}), nbd);
+    EXPECT_EQ(transport_of({"--nbd", "unix:x", "--transport=auto"}), automatic);
+    EXPECT_EQ(transport_of({"--ublk"}), ublk);
+    EXPECT_EQ(parse({"attach", "i", "--ublk", "--transport", "nbd"}).error(), exit_failed);
+}
+
+TEST(Arguments, that_take_one_value_leave_the_image_alone) {
+    const auto options =
+        parsed<Attach>({"attach", "--nbd", "tcp:1", "--nbd", "tcp:2", "disk.img"}).options;
+    EXPECT_EQ(options.image, "disk.img");
+    EXPECT_EQ(options.exported.addresses.size(), 2U);
+}
+
 TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
     EXPECT_EQ(parsed<Detach>({"detach", "a", "b", "--force", "--timeout", "3"}).targets,
               (std::vector<std::string>{"a", "b"}));
@@ -78,7 +118,8 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
                                                        {"attach", "a", "--queues=many"},
                                                        {"recover"},
                                                        {"attach", "a", "--queues=-1"},
-                                                       {"serve", "a", "--recover=b"}};
+                                                       {"serve", "a", "--recover=b"},
+                                                       {"serve", "--stdio", "a", "--ublk"}};
     for (const auto& words : all) {
         const auto command = parse(words);
         ASSERT_FALSE(command);
@@ -88,7 +129,8 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
 
 TEST(Arguments, with_a_value_that_no_device_can_have_are_a_failure) {
     const std::vector<std::string> bad = {
-        "--queues=0",  "--depth=0",         "--sector-size=1000",   "--offset=x",     "--name=..",
+        "--queues=0",  "--depth=0",         "--sector-size=1000",   "--offset=x",
+        "--name=..",   "--nbd=x",           "--tls=maybe",          "--max-request=1",
         "--offset=-1", "--direct-io=maybe", "--transport=teleport", "--sizelimit=99E"};
     for (const std::string& word : bad) {
         const auto command = parse({"attach", word, "disk.img"});

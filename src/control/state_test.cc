@@ -39,6 +39,31 @@ TEST(StateFile, gives_back_what_was_written) {
     }
 }
 
+TEST(StateFile, gives_back_how_a_device_is_served_by_nbd) {
+    DeviceState state = example();
+    state.transport = TransportChoice::nbd;
+    state.nbd = {.exported = {.addresses = {*parse_address("unix:/x"), *parse_address("tcp:1")},
+                              .name = "e"},
+                 .uris = {"nbd+unix:///e?socket=/x", "nbd://127.0.0.1:1/e"},
+                 .backend_identifier = "ringloop-1"};
+    const auto read = parse_state(to_file_text(state), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, state);
+    EXPECT_EQ(transports_text(*read), "nbd+socket");
+    EXPECT_EQ(recover_options(*read).exported, state.nbd->exported);
+}
+
+TEST(StateFile, of_a_device_that_only_nbd_can_serve_says_how) {
+    for (const char* transport : {"nbd", "socket", "auto"}) {
+        json object = *parse_json(to_file_text(example()));
+        object["transport"] = transport;
+        EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << transport;
+    }
+    json object = *parse_json(to_file_text(example()));
+    object["nbd"] = json::object();
+    EXPECT_FALSE(parse_state(dump_json(object), "x.json"));
+}
+
 TEST(StateFile, keeps_an_image_path_whose_bytes_are_no_utf8) {
     DeviceState state = example();
     state.backing_file = "/images/\xff\xfe\x80.img";
