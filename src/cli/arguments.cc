@@ -54,10 +54,10 @@ void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceT
     verb.add_option("--description", options.description, "NBD: description of the export");
     verb.add_option("--tls", texts.tls, "NBD: off, on or require [off]");
     verb.add_option("--tls-certificates", options.tls_certificates,
-                    "NBD: folder of ca-cert.pem, server-cert.pem, server-key.pem");
+                    "NBD: folder of server-cert.pem, server-key.pem, ca-cert.pem");
     verb.add_option("--tls-psk", options.tls_psk, "NBD: file of pre-shared keys");
     add_list("--tls-authorize", options.tls_authorize,
-             "NBD: a client's DN, CN or SAN [any certificate of our CA]");
+             "NBD: a client's DN, CN or SAN [no certificate is asked for]");
     verb.add_flag("--insecure", options.insecure, "NBD: TCP for other hosts without TLS");
     verb.add_option("--max-connections", options.connections_max, "NBD: clients at once [128]");
     verb.add_option("--handshake-timeout", options.handshake_timeout_s,
@@ -100,7 +100,7 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
 
     auto& detach = *app.add_subcommand("detach", "end devices; returns when they are gone");
-    detach.add_option("TARGET", parsed.detach.targets, "device, name or image");
+    detach.add_option("TARGET", parsed.detach.targets, "device, name, image or URI");
     detach.add_flag("-a,--all", parsed.detach.all, "every device");
     detach.add_option("--timeout", parsed.detach.timeout_s,
                       "seconds to wait for others to let go of the device [10]");
@@ -111,11 +111,11 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     list.add_flag("--json", parsed.list.json, "print an array of objects");
 
     auto& status = *app.add_subcommand("status", "one device and its counters");
-    status.add_option("TARGET", parsed.status.target, "device, name or image")->required();
+    status.add_option("TARGET", parsed.status.target, "device, name, image or URI")->required();
     status.add_flag("--json", parsed.status.json, "print an object");
 
     auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
-    recover.add_option("TARGET", parsed.recover.targets, "device, name or image");
+    recover.add_option("TARGET", parsed.recover.targets, "device, name, image or URI");
     recover.add_flag("-a,--all", parsed.recover.all, "every device whose server died");
     recover.add_flag("--json", parsed.recover.json, "print the devices as objects");
 
