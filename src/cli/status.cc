@@ -55,10 +55,24 @@ std::string with_reason(const json& object, const std::string& field) {
     return text;
 }
 
+std::vector<std::string> uris_of(const json& object) {
+    std::vector<std::string> uris;
+    const auto nbd = object.find("nbd");
+    if (nbd == object.end() || !nbd->is_object() || !nbd->contains("uris")) return uris;
+    for (const json& uri : (*nbd)["uris"]) {
+        if (uri.is_string()) uris.push_back(uri.get<std::string>());
+    }
+    return uris;
+}
+
 std::string facts_table(const json& object) {
     std::vector<std::vector<std::string>> rows;
     for (const char* field : {"name", "device", "transport", "backing_file"}) {
         rows.push_back({field, text_of(object, field)});
+    }
+    for (const std::string& uri : uris_of(object)) rows.push_back({"uri", uri});
+    for (const char* field : {"connections", "connections_accepted", "handshakes_failed"}) {
+        if (object.contains(field)) rows.push_back({field, text_of(object, field)});
     }
     for (const char* field : {"size_bytes", "offset_bytes", "sizelimit_bytes"}) {
         rows.push_back({field, size_of(object, field)});

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kernel: 6.12
-# timeout: 90
+# kernel: any
+# timeout: 120
 # ^C at any moment: either attach was done before, or nothing is left of it.
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
@@ -9,11 +9,13 @@ is_ringloop() {
     [[ $(<"/proc/$1/comm") == ringloop ]]
 }
 
+transport=ublk
+if [[ $VM_KERNEL == 6.1 ]]; then transport=nbd; fi
 image=$(make_image 8M)
 interrupted=0 finished=0
 for moment_ms in 1 20 40 60 80 100 130 160 200 250 300 400; do
     # A shell without job control starts its background processes with SIGINT ignored.
-    env --default-signal=INT "$RINGLOOP" attach "$image" >out 2>err &
+    env --default-signal=INT "$RINGLOOP" attach --transport "$transport" "$image" >out 2>err &
     pid=$!
     wait_until 10 is_ringloop $pid
     pause "$(printf '0.%03d' $moment_ms)"
