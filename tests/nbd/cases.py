@@ -65,9 +65,12 @@ class Test:
     def run(self, *command, status=0, **keywords):
         """What it printed on stdout; another exit status than `status` is a failure."""
         need(command[0])
+        # The modules of Debian's packages are with Debian's python3, whichever comes first here.
+        environment = {**os.environ, "PATH": f"/usr/bin:{os.environ['PATH']}"}
         done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", check=False,
-                              cwd=self.folder, timeout=RUN_LIMIT_S, **keywords)
+                              cwd=self.folder, timeout=RUN_LIMIT_S,
+                              **{"env": environment, **keywords})
         if status is not None and done.returncode != status:
             raise AssertionError(f"'{' '.join(map(str, command))}' ended with {done.returncode}, "
                                  f"expected {status}\n{done.stdout}{done.stderr}")

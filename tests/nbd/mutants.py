@@ -59,7 +59,7 @@ NOTICED_BY = {
 def notices(bug, file, name):
     """None, or why this defect goes unnoticed."""
     command = [sys.executable, HERE / "run.py", HOSTILE / f"{file}.py", "-k", f"^{name}$"]
-    environment = {**os.environ, "NBD_SERVER": "toy", "NBD_BUG": bug}
+    environment = {**os.environ, "NBD_SERVER": "toy", "NBD_BUG": bug, "NBD_WAIT_S": "5"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL, timeout=LIMIT_S)
     outcome = re.match(r"(PASS|FAIL|SKIP)", done.stdout)

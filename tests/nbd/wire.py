@@ -5,10 +5,11 @@ second time on purpose: a server's mistake in one must not be the client's as we
 the wire is big-endian. Every wait is bounded by WAIT_S.
 """
 
+import os
 import socket
 import struct
 
-WAIT_S = 20
+WAIT_S = float(os.environ.get("NBD_WAIT_S", "20"))
 
 NBDMAGIC = 0x4E42444D41474943
 IHAVEOPT = 0x49484156454F5054
