@@ -69,8 +69,8 @@ class Test:
         environment = {**os.environ, "PATH": f"/usr/bin:{os.environ['PATH']}"}
         done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", check=False,
-                              cwd=self.folder, timeout=RUN_LIMIT_S,
-                              **{"env": environment, **keywords})
+                              timeout=RUN_LIMIT_S,
+                              **{"cwd": self.folder, "env": environment, **keywords})
         if status is not None and done.returncode != status:
             raise AssertionError(f"'{' '.join(map(str, command))}' ended with {done.returncode}, "
                                  f"expected {status}\n{done.stdout}{done.stderr}")
