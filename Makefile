@@ -21,7 +21,8 @@ run: deps-when-missing release ## attach an image, format, mount, write, check a
 test: deps-when-missing ## build and run every test; TEST_ARGS="--only unit -k plug" for a part
 	@tests/run.py $(TEST_ARGS)
 
-bench: deps-when-missing release ## measure against the kernel's loop driver
+bench: deps-when-missing release ## measure against other NBD servers and the kernel's loop driver
+	@bench/nbd.py $(NBD_BENCH_ARGS)
 	@bench/run.py $(BENCH_ARGS)
 
 install: release ## install below $(DESTDIR)$(PREFIX)

@@ -53,11 +53,11 @@ def tables(cells, names, figures, key, heading):
     return parts
 
 
-def figure_lines(cells, names, figures):
+def figure_lines(cells, names, figures, systems=rows.SYSTEMS):
     lines = [["row", "system", *(title for title, _, _ in figures)]]
     for name in names:
         shown = name  # once, beside its first system
-        for system in rows.SYSTEMS:
+        for system in systems:
             if (name, system) in cells:
                 cell = cells[name, system]
                 lines.append([shown, system, *(median(cell, key, form)
@@ -70,11 +70,11 @@ def median(cell, key, form):
     return form.format(statistics.median(cell[key])) if cell.get(key) else "-"
 
 
-def ratio_lines(cells, names, key):
+def ratio_lines(cells, names, key, ratios=RATIOS):
     """Rows and columns with at least one ratio in them, below their titles."""
     found = {(name, title): ratio(cells, name, above, below, key)
-             for name in names for title, above, below in RATIOS}
-    titles = [title for title, _, _ in RATIOS if any(found[name, title] for name in names)]
+             for name in names for title, above, below in ratios}
+    titles = [title for title, _, _ in ratios if any(found[name, title] for name in names)]
     return [["row", *titles],
             *([name, *(found[name, title] or "-" for title in titles)]
               for name in names if any(found[name, title] for title in titles))]

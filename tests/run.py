@@ -4,10 +4,11 @@
     tests/run.py [--only STAGE,...] [--preset PRESET,...] [-k PATTERN] [-j N]
 
 The stages, in their order: tidy (the rules of the house, clang-format, clang-tidy), unit (for each
-preset: build, ctest), blackbox (tests/*.sh and tests/blackbox/*.sh against build/release/ringloop)
-and vm (tests/vm, once a kernel). Passing groups take one line, whatever fails is shown in full, a
-skipped test says why. The last line reads `N passed, N failed, N skipped`; exit code 0 only when
-something ran and nothing failed.
+preset: build, ctest), blackbox (tests/*.sh and tests/blackbox/*.sh against build/release/ringloop),
+hostile (clients of its NBD server that lie or break off), interop (clients and suites that others
+wrote), fuzz (each fuzzer for a minute) and vm (tests/vm, once a kernel). Passing groups take one
+line, whatever fails is shown in full, a skipped test says why. The last line reads
+`N passed, N failed, N skipped`; exit code 0 only when something ran and nothing failed.
 
 A black-box test is an executable script: exit code 0 passed, 77 skipped with the reason as its last
 line, anything else failed. It finds the program in $RINGLOOP, a folder of its own in $TEST_DIR
@@ -15,12 +16,11 @@ line, anything else failed. It finds the program in $RINGLOOP, a folder of its o
 """
 
 import argparse
+import concurrent.futures
 import contextlib
-import ctypes
 import os
 import pathlib
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -29,21 +29,27 @@ import tempfile
 import time
 import xml.etree.ElementTree
 
+from processes import become_subreaper, end_stragglers
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 RESULTS = BUILD / "test"
 BINARY = BUILD / "release" / "ringloop"
 
-STAGES = ("tidy", "unit", "blackbox", "vm")
+STAGES = ("tidy", "unit", "blackbox", "hostile", "interop", "fuzz", "vm")
 PRESETS = ("release", "asan", "tsan")
 KERNELS = ("6.12", "6.1")
 
 BLACKBOX_TIMEOUT_S = 120
-STRAGGLER_GRACE_MS = 1000
+CASES_TIMEOUT_S = 400
+FUZZ_S = 60
+FUZZ_TIMEOUT_S = 120
 VM_TIMEOUT_S = 1500
 SKIPPED = 77
 # Programs that a person runs, beside the tests in the same folder.
 NOT_A_TEST = ("demo.sh",)
+# What the runners of cases and of the guest's tests print for each.
+CASE_LINE = re.compile(r"(PASS|FAIL|SKIP) (\S+) ([\d.]+)(?: s)?(?:: (.*))?")
 NINJA_PROGRESS = re.compile(r"^\[\d+/\d+\] .*\n", re.MULTILINE)
 
 
@@ -159,7 +165,7 @@ def build(report, options, preset, built):
             done = run(["cmake", "--preset", preset])
             if done.returncode == 0:
                 # The other tests run the release build; of the rest only unit tests are run.
-                target = "all" if preset == "release" else "unit_tests"
+                target = {"release": "all", "fuzz": "fuzzers"}.get(preset, "unit_tests")
                 # On to the end, whatever fails: all the errors at once.
                 done = run(["cmake", "--build", "--preset", preset, "-j", options.jobs,
                             "--target", target, "--", "-k", "0"])
@@ -216,39 +222,6 @@ def read_unit_results(report, group, results, done, seconds):
 # ---- black-box tests ---------------------------------------------------------------------------
 
 
-def become_subreaper():
-    """Orphans of a test become children of this process, where they are found and ended."""
-    pr_set_child_subreaper = 36
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
-
-
-def end_stragglers():
-    """Ends what a test left running; returns a line for each that did not end by itself."""
-    found = []
-    while True:
-        children = pathlib.Path("/proc/self/task").glob("*/children")
-        pids = [int(pid) for path in children for pid in path.read_text().split()]
-        if not pids:
-            return found
-        for pid in pids:
-            # A server may still be on its way out when the command that stopped it returns.
-            if not ends_within(pid, STRAGGLER_GRACE_MS):
-                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-                found.append(f"left running: {pid} {os.fsdecode(command)}")
-                os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-
-def ends_within(pid, timeout_ms):
-    descriptor = os.pidfd_open(pid)
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(timeout_ms))
-    finally:
-        os.close(descriptor)
-
-
 def blackbox_tests(pattern):
     found = [path for folder in ("tests", "tests/blackbox")
              for path in sorted((ROOT / folder).glob("*.sh"))]
@@ -297,9 +270,80 @@ def run_blackbox(report, options):
             report.test("blackbox", script.stem, outcome, time.monotonic() - start, output)
 
 
+# ---- clients of the NBD server ------------------------------------------------------------------
+
+
+def run_cases(report, options, stage):
+    """Each file of tests/STAGE holds cases; tests/nbd/run.py runs them. Several files at once."""
+    files = sorted((ROOT / "tests" / stage).glob("*.py"))
+    with report.stage(stage), concurrent.futures.ThreadPoolExecutor(int(options.jobs)) as pool:
+        for file, done in zip(files, pool.map(lambda file: run_file(file, options), files)):
+            read_case_lines(report, f"{stage}/{file.stem}", done)
+
+
+def run_file(file, options):
+    # The system's own Python: it is the one that Debian's modules are for.
+    command = ["timeout", "-k", "10", str(CASES_TIMEOUT_S), "/usr/bin/python3", "-B",
+               "tests/nbd/run.py", str(file), "-k", options.pattern]
+    return run(command, env={**os.environ, "RINGLOOP": str(BINARY)})
+
+
+def read_case_lines(report, group, done):
+    """Below the line of a test that failed stands, indented, why."""
+    found, rest = [], []
+    for line in done.stdout.splitlines():
+        match = CASE_LINE.match(line)
+        if match:
+            found.append([*match.groups(), []])
+        elif found and line.startswith("    "):
+            found[-1][-1].append(line[4:])
+        else:
+            rest.append(line)
+    for outcome, name, seconds, reason, lines in found:
+        report.test(group, name, outcome, float(seconds), "\n".join([*lines, reason or ""]))
+    failed = any(outcome == "FAIL" for outcome, *_ in found)
+    if rest or (done.returncode != 0 and not failed):
+        report.test(group, "the cases run to their end", "FAIL", 0,
+                    "\n".join([*rest, f"exit code {done.returncode}"]))
+
+
+def run_hostile(report, options):
+    run_cases(report, options, "hostile")
+    name = "every planted defect is noticed"
+    if re.search(options.pattern, name):
+        with report.stage("mutants"):
+            start = time.monotonic()
+            done = run(["/usr/bin/python3", "-B", "tests/nbd/mutants.py"])
+            report.test("hostile", name, "FAIL" if done.returncode else "PASS",
+                        time.monotonic() - start, done.stdout)
+
+
+# ---- fuzzers -----------------------------------------------------------------------------------
+
+
+def run_fuzz(report, options):
+    """All of them at once; what they discover goes into build/, what they were given stays."""
+    names = [path.stem for path in sorted((ROOT / "fuzz").glob("*_fuzz.cc"))
+             if re.search(options.pattern, path.stem)]
+    with report.stage("fuzz"), concurrent.futures.ThreadPoolExecutor(max(1, len(names))) as pool:
+        for name, (done, seconds) in zip(names, pool.map(run_fuzzer, names)):
+            report.test("fuzz", name, "FAIL" if done.returncode else "PASS", seconds, done.stdout)
+
+
+def run_fuzzer(name):
+    found = RESULTS / "fuzz" / name
+    shutil.rmtree(found, ignore_errors=True)
+    found.mkdir(parents=True)
+    start = time.monotonic()
+    done = run(["timeout", "-k", "10", str(FUZZ_TIMEOUT_S), f"build/fuzz/{name}",
+                f"-max_total_time={FUZZ_S}", "-max_len=4096", "-print_final_stats=1",
+                f"-artifact_prefix={found}/", str(found),
+                f"fuzz/corpus/{name.removesuffix('_fuzz')}"])
+    return done, time.monotonic() - start
+
+
 # ---- tests in a guest --------------------------------------------------------------------------
 
-VM_LINE = re.compile(r"(PASS|FAIL|SKIP) (\S+) ([\d.]+)(?: s)?(?:: (.*))?")
 VM_OTHER_KERNEL = re.compile(r"^# kernel: *(?!any\b)(\S+)", re.MULTILINE)
 VM_LAST_LINE = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")
 
@@ -348,7 +392,7 @@ def read_vm_lines(report, group, results, stream):
     failures, said, ended = 0, [], False
     for line in stream:
         line = line.rstrip("\n")
-        match = VM_LINE.match(line)
+        match = CASE_LINE.match(line)
         if match:
             outcome, name, seconds, reason = match.groups()
             failures += outcome == "FAIL"
@@ -403,6 +447,12 @@ def main():
                 run_unit(report, options, preset)
     if "blackbox" in options.only and build(report, options, "release", built):
         run_blackbox(report, options)
+    if "hostile" in options.only and build(report, options, "release", built):
+        run_hostile(report, options)
+    if "interop" in options.only and build(report, options, "release", built):
+        run_cases(report, options, "interop")
+    if "fuzz" in options.only and build(report, options, "fuzz", built):
+        run_fuzz(report, options)
     if "vm" in options.only and build(report, options, "release", built):
         for kernel in options.kernel:
             run_vm(report, options, kernel)

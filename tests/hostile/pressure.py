@@ -1,4 +1,4 @@
-"""Clients that take too much or too little: everybody else keeps his speed, memory stays bounded."""
+"""Clients that take too much or too little: others keep their speed, memory stays bounded."""
 
 import contextlib
 import random
