@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Shows ringloop at work: an image is attached, formatted, mounted, filled, checked, detached, and
-# read back with the kernel's own loop driver. `make run` is this. On a host without ublk, or
-# without root, the same happens in a guest.
-#   tests/demo.sh [--here]    --here: on this host, whatever it has
+# Shows ringloop at work; `make run` is this. Where ublk is and one is root: an image is attached,
+# formatted, mounted, filled, checked, detached, and read back with the kernel's own loop driver.
+# Elsewhere: an image with a filesystem in it is attached to a socket, described, copied, written,
+# verified and measured by clients that others wrote, and detached. That needs no module, no root.
+#   tests/demo.sh [--here | --socket | --guest]
+#     --here     as a block device of this host, whatever it has
+#     --socket   over the socket
+#     --guest    as a block device of a guest with Debian's 6.12 kernel, under emulation
 set -euo pipefail
 
 tree=$(cd "$(dirname "$0")/.." && pwd)
 program=${RINGLOOP:-$tree/build/release/ringloop}
+# fio's engine and nbdcopy's targets are in Debian's own folders.
+PATH=/usr/bin:/usr/sbin:/sbin:$PATH
 
 say() {
     echo "# $*"
@@ -22,28 +28,27 @@ ringloop() {
     "$program" "$@"
 }
 
-why_not_here() {
-    if [[ ! -e /dev/ublk-control ]] && ! modinfo ublk_drv &>/dev/null; then
-        echo "This kernel ($(uname -r)) has no ublk driver"
-    elif [[ $EUID != 0 ]]; then
-        echo "Attaching needs root"
-    fi
+has_ublk() {
+    [[ -e /dev/ublk-control ]] || modinfo ublk_drv &>/dev/null
 }
 
 clean_up() {
     cd /
     mountpoint -q "$folder/mnt" && umount "$folder/mnt"
-    if [[ -n $device && -e $device ]]; then "$program" detach --force "$device"; fi
+    if [[ -n $device ]]; then "$program" detach --force "$device" || true; fi
     rm -rf "$folder"
 }
 
-job() {
+prepare() {
     folder=$(mktemp -d) device=""
     trap clean_up EXIT
     cd "$folder"
-    mkdir mnt
     ln -s "$tree/src" src
+}
 
+on_a_block_device() {
+    prepare
+    mkdir mnt
     step truncate -s 256M disk.img
     # Not in a substitution of its own, so that its errors are seen and end the demo.
     step ringloop attach disk.img | tee attached
@@ -67,12 +72,65 @@ job() {
     say "reads the image; the filesystem is clean; the device is gone."
 }
 
+# measure TITLE OPTION...: four seconds of fio against the device, one line.
+measure() {
+    local title=$1
+    shift
+    fio --name=measure --ioengine=nbd --uri="$device" --time_based --runtime=4 --offset=256m \
+        --size=256m --randrepeat=0 --norandommap --unified_rw_reporting=1 --output-format=terse \
+        --terse-version=3 --output=fio.terse "$@"
+    # The eighth column counts I/Os a second, the seventh KiB a second.
+    awk -F';' -v title="$title" '/^3;/ {
+        printf "  %-36s %9d I/Os a second %7d MiB/s\n", title, $8, $7 / 1024 }' fio.terse
+}
+
+# The image's first half is a filesystem with files in it, the second is free for other data.
+over_a_socket() {
+    local runtime files
+    prepare
+    say "An image with a filesystem of 256 MiB in it, made of the program's own source:"
+    step mkfs.ext4 -q -d src/ disk.img 256M
+    files=$(find src/ -type f | wc -l)
+    step truncate -s 512M disk.img
+    step ringloop attach disk.img | tee attached
+    device=$(tail -n 1 attached)
+    step ringloop list
+    say "What a client sees of it:"
+    step nbdinfo "$device"
+    say "A copy of all of it, taken through ringloop, is the image itself, and as sparse:"
+    step nbdcopy "$device" copy.img
+    step cmp copy.img disk.img
+    du -k --apparent-size disk.img && du -k disk.img copy.img
+    say "Data with a checksum in each block, written and read back over two connections:"
+    step fio --name=verify --ioengine=nbd --uri="$device" --rw=randwrite --bs=4k --iodepth=16 \
+        --offset=256m --size=64m --numjobs=2 --offset_increment=64m --verify=crc32c \
+        --verify_fatal=1 --fsync=256 --group_reporting --output=verify.txt
+    grep -E '^ +(read|write):' verify.txt
+    say "How fast that is here:"
+    measure "4 KiB random reads, 32 at a time" --rw=randread --bs=4k --iodepth=32
+    measure "4 KiB random writes, 32 at a time" --rw=randwrite --bs=4k --iodepth=32
+    measure "256 KiB reads in order, 8 at a time" --rw=read --bs=256k --iodepth=8
+    step ringloop status disk.img
+    step ringloop detach disk.img
+    device=""
+    step truncate -s 256M disk.img
+    step e2fsck -fn disk.img 2>/dev/null
+    runtime=$(ringloop list --json)
+    say "Proven: a filesystem of $files files lived through it, clients that others wrote read back"
+    say "what they had written, and nothing is left attached: $runtime"
+}
+
 [[ -x $program ]] || { echo "ringloop: $program is missing; build it with 'make'" >&2; exit 1; }
-reason=$(why_not_here)
-if [[ ${1:-} == --here || -z $reason ]]; then
-    job
-else
-    say "$reason: the same job runs in a guest with Debian's 6.12 kernel."
+case ${1:-} in
+--here) on_a_block_device ;;
+--socket) over_a_socket ;;
+--guest)
     exec "$tree/tests/vm/run.py" --kernel 6.12 --binary "$program" \
         --command 'TMPDIR=$SCRATCH "$RINGLOOP_TREE/tests/demo.sh" --here'
-fi
+    ;;
+"") if has_ublk && [[ $EUID == 0 ]]; then on_a_block_device; else over_a_socket; fi ;;
+*)
+    echo "ringloop: $0 knows --here, --socket and --guest, not '$1'" >&2
+    exit 2
+    ;;
+esac
