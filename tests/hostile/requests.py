@@ -168,15 +168,34 @@ def noise_after_a_handshake_harms_nobody(test):
 
 
 @case
-def a_client_that_dies_within_a_payload_writes_nothing(test):
-    """A request that is not complete is none: nothing of it may be in the image."""
+def a_client_that_dies_within_a_payload_writes_what_it_sent_at_most(test):
+    """A large payload may be on its way to the image before its end has come, as with a disk that
+    loses power. What never came must not be made up: a buffer that is written in full holds
+    what somebody else sent before."""
     server = test.serve(test.filled_image(4 * MIB))
     before = server.image.read_bytes()
-    for length in (1, 512, 4096, 65536, 100001, MIB - 1):
+    with wire.connect(server.path) as other:
+        other.write(0, before[:MIB])  # what a buffer that is used again holds
+    for length in (1, 512, 4095, 4096, 65536, 100001, MIB - 1):
         client = wire.connect(server.path)
-        client.send_request(wire.WRITE, 4096, MIB, 0, bytes(length))
+        client.send_request(wire.WRITE, 2 * MIB + 7, MIB, 0, b"p" * length)
         client.close()
-    must_serve(server, before)
+        must_serve(server)
+        server_is_quiet(server)
+        after = server.image.read_bytes()
+        begin, end = 2 * MIB + 7, 3 * MIB + 7
+        assert after[:begin] == before[:begin] and after[end:] == before[end:], "outside"
+        written = len(after[begin:end]) - len(after[begin:end].lstrip(b"p"))
+        assert written <= length, f"{written} bytes of {length}"
+        assert after[begin + written:end] == before[begin + written:end], "bytes that never came"
+        with wire.connect(server.path) as other:
+            other.write(begin, before[begin:end])
+
+
+def server_is_quiet(server):
+    """What a dead client left is carried out when a later client's flush is answered."""
+    with wire.connect(server.path) as other:
+        other.must(wire.FLUSH)
 
 
 @case

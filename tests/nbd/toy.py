@@ -48,7 +48,7 @@ BUGS = {
     "unbounded-replies": "reads requests while nobody takes the replies",
     "sigpipe": "dies of SIGPIPE (CVE-2015-0847, CVE-2017-10664)",
     "mid-payload": "asserts that a payload is complete",
-    "half-write": "writes the part of a payload that came before the client died",
+    "stale-payload": "writes a whole buffer although the client died within its payload",
     "flush-own": "a flush covers the writes of its own connection only",
     "write-read-only": "does not look at READ_ONLY",
     "leak": "forgets to close connections",
@@ -300,8 +300,8 @@ class Connection:
         except (End, OSError):
             if self.bug == "mid-payload":
                 os.abort()
-            if self.bug == "half-write":
-                os.pwrite(self.server.file, part, offset)
+            if self.bug == "stale-payload":
+                os.pwrite(self.server.file, part.ljust(length, b"?"), offset)
             raise
         return part
 

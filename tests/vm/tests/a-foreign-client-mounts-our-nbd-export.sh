@@ -19,7 +19,7 @@ serve_image() { # IMAGE: sets $server
         "$RINGLOOP" serve --nbd unix:$socket "$1" &>server.log &
     fi
     server=$!
-    on_exit "kill $server 2>/dev/null"
+    on_exit "kill $server 2>/dev/null || true"
     wait_until 20 test -S $socket
 }
 
@@ -38,7 +38,7 @@ has_size() {
 connect() { # IMAGE OPTION...: and the device has the image's size, to the sector
     local sectors=$(($(stat -c %s "$1") / 512))
     nbd-client -unix $socket $device "${@:2}" &>client.log || die "nbd-client: $(<client.log)"
-    on_exit "nbd-client -d $device &>/dev/null"
+    on_exit "nbd-client -d $device &>/dev/null || true"
     wait_until 10 has_size "$sectors"
 }
 
