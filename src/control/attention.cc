@@ -1,5 +1,6 @@
 #include "control/attention.h"
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <cerrno>
@@ -20,6 +21,18 @@ void Attention::raise() const {
 void Attention::clear() const {
     eventfd_t count = 0;
     [[maybe_unused]] const int read = ::eventfd_read(fd_.get(), &count);
+}
+
+Result<UniqueFd> watch_either(int first, int second) {
+    UniqueFd both(::epoll_create1(EPOLL_CLOEXEC));
+    if (!both) return fail_errno(errno, "epoll_create1");
+    for (const int fd : {first, second}) {
+        epoll_event event{.events = EPOLLIN, .data = {}};
+        if (::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+            return fail_errno(errno, "epoll_ctl");
+        }
+    }
+    return both;
 }
 
 }  // namespace ringloop::control

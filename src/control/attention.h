@@ -21,4 +21,7 @@ private:
     UniqueFd fd_;
 };
 
+// A descriptor that is readable when either is, as long as both are open.
+Result<UniqueFd> watch_either(int first, int second);
+
 }  // namespace ringloop::control

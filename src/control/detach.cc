@@ -124,6 +124,10 @@ Status remove_dead(const RuntimeDir& directory, const std::string& name,
         }
         TRY(remove_remains(*state));
     }
+    if (!wait_until(Deadline(stop_timeout_ms), [&] { return !directory.has_requests(name); })) {
+        return fail(ETIMEDOUT, "{}: requests of its dead server are still with the image",
+                    state->device);
+    }
     directory.remove_files(std::move(*lock));
     return {};
 }

@@ -13,13 +13,20 @@ namespace ringloop::control {
 namespace {
 
 constexpr int lock_attempts_max = 100;
+constexpr u32 numbers_max = 4096;
 
-// An open-file-description lock: released with the last descriptor, and it can be asked for
-// without being taken (F_OFD_GETLK, fcntl(2)), which flock(2) cannot.
-struct flock whole_file(short type) {
+// Open-file-description locks: released with the last descriptor, and they can be asked for without
+// being taken (F_OFD_GETLK, fcntl(2)), which flock(2) cannot. One byte of NAME.lock each.
+enum class Byte : off_t {
+    life,      // held by the server
+    requests,  // held by its rings, so until the last request has ended
+};
+struct flock range_of(Byte byte, short type) {
     struct flock range{};
     range.l_type = type;
     range.l_whence = SEEK_SET;
+    range.l_start = static_cast<off_t>(byte);
+    range.l_len = 1;
     return range;
 }
 
@@ -29,6 +36,14 @@ bool is_same_file(int dir, const std::string& name, int fd) {
     return ::fstat(fd, &open_file) == 0 &&
            ::fstatat(dir, name.c_str(), &named_file, AT_SYMLINK_NOFOLLOW) == 0 &&
            open_file.st_ino == named_file.st_ino && open_file.st_dev == named_file.st_dev;
+}
+
+// Takes nothing, so it disturbs nobody.
+bool is_held(int dir, const std::string& file, Byte byte) {
+    const UniqueFd fd(::openat(dir, file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd) return false;
+    struct flock range = range_of(byte, F_RDLCK);
+    return ::fcntl(fd.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
 }
 
 Result<std::string> read_whole(int fd, const std::string& source) {
@@ -108,7 +123,7 @@ Result<NameLock> RuntimeDir::lock(const std::string& name) const {
         UniqueFd fd(
             ::openat(fd_.get(), file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
         if (!fd) return fail_errno(errno, "cannot open {}/{}", path_, file);
-        struct flock range = whole_file(F_WRLCK);
+        struct flock range = range_of(Byte::life, F_WRLCK);
         if (::fcntl(fd.get(), F_OFD_SETLK, &range) != 0) {
             if (errno != EAGAIN && errno != EACCES) {
                 return fail_errno(errno, "cannot lock {}/{}", path_, file);
@@ -121,12 +136,35 @@ Result<NameLock> RuntimeDir::lock(const std::string& name) const {
                 file);
 }
 
+Result<NameLock> RuntimeDir::lock_first_free(const std::string& prefix) const {
+    for (u32 number = 0; number < numbers_max; ++number) {
+        auto locked = lock(fmt::format("{}{}", prefix, number));
+        if (!locked && locked.error().number == EBUSY) continue;
+        if (!locked) return locked;
+        const auto found = read_state(locked->name());
+        if (!found && found.error().number == ENOENT) return locked;
+    }
+    return fail(EBUSY, "{}0 to {}{} are all in use: detach one", prefix, prefix, numbers_max - 1);
+}
+
 bool RuntimeDir::is_locked(const std::string& name) const {
-    const UniqueFd fd(
-        ::openat(fd_.get(), (name + ".lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!fd) return false;
-    struct flock range = whole_file(F_RDLCK);
-    return ::fcntl(fd.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+    return is_held(fd_.get(), name + ".lock", Byte::life);
+}
+
+Result<UniqueFd> RuntimeDir::request_mark(const NameLock& lock) const {
+    const std::string file = lock.name() + ".lock";
+    UniqueFd fd(::openat(fd_.get(), file.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd) return fail_errno(errno, "cannot open {}/{}", path_, file);
+    struct flock range = range_of(Byte::requests, F_WRLCK);
+    if (::fcntl(fd.get(), F_OFD_SETLK, &range) != 0) {
+        return fail(EBUSY, "{}/{}: requests of a dead server are still with its image", path_,
+                    file);
+    }
+    return fd;
+}
+
+bool RuntimeDir::has_requests(const std::string& name) const {
+    return is_held(fd_.get(), name + ".lock", Byte::requests);
 }
 
 Result<std::vector<std::string>> RuntimeDir::names() const { return names_with(".json"); }

@@ -50,8 +50,17 @@ public:
 
     // EBUSY when a living process holds it.
     Result<NameLock> lock(const std::string& name) const;
+    // PREFIX0, PREFIX1 ...: the first that nobody has, dead servers included.
+    Result<NameLock> lock_first_free(const std::string& prefix) const;
     // Whether a living process holds the lock. Takes nothing, so it disturbs nobody.
     bool is_locked(const std::string& name) const;
+
+    // A process that is killed leaves requests behind that its rings had given to the kernel: they
+    // end, and write, when the disk lets them. The next server must not begin before, or an old
+    // write could land on a newer one. The mark is a lock for the rings to hold (register_file):
+    // it is released when the last of them has gone. EBUSY: one of a dead server is still there.
+    Result<UniqueFd> request_mark(const NameLock& lock) const;
+    bool has_requests(const std::string& name) const;
 
     // Names that have a state file, sorted.
     Result<std::vector<std::string>> names() const;

@@ -9,6 +9,8 @@
 #include <fstream>
 
 #include "control/test_dir.h"
+#include "control/wait.h"
+#include "io/uring.h"
 
 namespace ringloop::control {
 namespace {
@@ -133,6 +135,44 @@ TEST(NameLock, on_a_file_that_was_replaced_is_not_mistaken_for_the_name) {
     ASSERT_TRUE(second);
     EXPECT_FALSE(runtime.lock("a"));
     EXPECT_TRUE(runtime.is_locked("a"));
+}
+
+TEST(RequestMark, is_one_at_a_time_and_no_sign_of_life) {
+    const TestDir dir;
+    const RuntimeDir run = open_in(dir);
+    auto lock = run.lock("a");
+    ASSERT_TRUE(lock);
+    EXPECT_FALSE(run.has_requests("a"));
+    auto mark = run.request_mark(*lock);
+    ASSERT_TRUE(mark) << mark.error().message;
+    EXPECT_TRUE(run.has_requests("a"));
+    const auto second = run.request_mark(*lock);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().number, EBUSY);
+    {
+        const NameLock released = std::move(*lock);
+    }
+    EXPECT_FALSE(run.is_locked("a"));
+    EXPECT_TRUE(run.has_requests("a"));
+    mark->reset();
+    EXPECT_FALSE(run.has_requests("a"));
+}
+
+// As after a kill: the descriptors of the process are gone, its ring may not be yet.
+TEST(RequestMark, is_held_by_a_ring_that_knows_it) {
+    const TestDir dir;
+    const RuntimeDir run = open_in(dir);
+    auto lock = run.lock("a");
+    ASSERT_TRUE(lock);
+    auto mark = run.request_mark(*lock);
+    ASSERT_TRUE(mark);
+    auto ring = io::Uring::create({});
+    ASSERT_TRUE(ring) << ring.error().message;
+    ASSERT_TRUE((*ring)->register_file(mark->get()));
+    mark->reset();
+    EXPECT_TRUE(run.has_requests("a"));
+    ring->reset();
+    EXPECT_TRUE(wait_until(Deadline(10'000), [&] { return !run.has_requests("a"); }));
 }
 
 TEST(StateFiles, are_listed_by_name_and_read_back) {

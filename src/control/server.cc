@@ -1,7 +1,6 @@
 #include "control/server.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -34,8 +33,8 @@ using nlohmann::json;
 
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
+constexpr u64 dead_requests_timeout_ms = 30'000;
 constexpr u64 dead_sockets_patience_ms = 5'000;
-constexpr u32 socket_names_max = 4096;
 
 std::string utc_now() {
     const std::time_t now = std::time(nullptr);
@@ -83,7 +82,6 @@ private:
     Status announce();
     Status check_wanted();
 
-    Result<UniqueFd> watch() const;
     Status serve_until_told();
     void flush_users() const;
     std::string answer_to(const Question& question);
@@ -115,6 +113,7 @@ private:
     std::optional<engine::Device> device_;
     std::optional<ServiceSettings> service_settings_;
     Transports transports_;
+    UniqueFd request_mark_;
     ShardThreads shards_;
     std::string backend_identifier_;
     DeviceState state_;
@@ -203,25 +202,25 @@ Status Server::claim_name() {
     return start_log(options_.name);
 }
 
-// socket0, socket1 ...: the first that nobody has, dead servers included.
+// socket0, socket1 ...
 Status Server::claim_socket_name() {
-    for (u32 number = 0; number < socket_names_max; ++number) {
-        const std::string name = fmt::format("socket{}", number);
-        auto lock = directory_.lock(name);
-        if (!lock && lock.error().number == EBUSY) continue;
-        if (!lock) return std::unexpected(std::move(lock).error());
-        const auto found = directory_.read_state(name);
-        if (found || found.error().number != ENOENT) continue;
-        lock_ = std::move(*lock);
-        return start_log(name);
-    }
-    return fail(EBUSY, "socket0 to socket{} are all in use: detach one", socket_names_max - 1);
+    auto lock = directory_.lock_first_free("socket");
+    if (!lock) return std::unexpected(std::move(lock).error());
+    lock_ = std::move(*lock);
+    return start_log(lock_->name());
 }
 
 Status Server::claim_dead_device() {
     const std::string& name = request_.recover_name;
     auto lock = directory_.lock(name);
     if (!lock) return fail(EBUSY, "'{}' has a server already; nothing to recover", name);
+    if (!wait_until(Deadline(dead_requests_timeout_ms),
+                    [&] { return !directory_.has_requests(name); })) {
+        return fail(ETIMEDOUT,
+                    "'{}': requests of the dead server are still with the image; see that its disk "
+                    "or server answers, then recover again",
+                    name);
+    }
     auto state = directory_.read_state(name);
     if (!state && state.error().number == ENOENT) return fail(ENOENT, "no device named '{}'", name);
     if (!state) return std::unexpected(std::move(state).error());
@@ -367,7 +366,12 @@ Status Server::claim_own_name(const std::string& path) {
     return start_log(lock_->name());
 }
 
-Status Server::start_shards() { return shards_.start(transports_, *device_); }
+Status Server::start_shards() {
+    auto mark = directory_.request_mark(*lock_);
+    if (!mark) return std::unexpected(std::move(mark).error());
+    request_mark_ = std::move(*mark);
+    return shards_.start(transports_, *device_, request_mark_.get());
+}
 
 Status Server::bring_up() {
     TRY(transports_.bring_up());
@@ -418,21 +422,8 @@ Status Server::check_wanted() {
     return {};
 }
 
-// One descriptor that is readable when either is.
-Result<UniqueFd> Server::watch() const {
-    UniqueFd both(::epoll_create1(EPOLL_CLOEXEC));
-    if (!both) return fail_errno(errno, "epoll_create1");
-    for (const int fd : {signals_.fd(), attention_.fd()}) {
-        epoll_event event{.events = EPOLLIN, .data = {}};
-        if (::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-            return fail_errno(errno, "epoll_ctl");
-        }
-    }
-    return both;
-}
-
 Status Server::serve_until_told() {
-    const auto watched = watch();
+    const auto watched = watch_either(signals_.fd(), attention_.fd());
     if (!watched) return std::unexpected(watched.error());
     for (;;) {
         auto question = socket_->next(watched->get());

@@ -30,7 +30,8 @@ io::Uring::Options ring_options(const Transports& transports) {
 
 ShardThreads::~ShardThreads() { ASSERT(workers_.empty()); }
 
-Status ShardThreads::start(Transports& transports, engine::Device& device) {
+Status ShardThreads::start(Transports& transports, engine::Device& device, int held_fd) {
+    held_fd_ = held_fd;
     transports_ = &transports;
     device_ = &device;
     workers_ = std::vector<Worker>(transports.queues());
@@ -58,6 +59,10 @@ void ShardThreads::serve(u32 index) {
 Status ShardThreads::serve_until_stopped(u32 index) {
     auto ring = io::Uring::create(ring_options(*transports_));
     if (!ring) return std::unexpected(std::move(ring).error());
+    if (held_fd_ >= 0) {
+        const auto held = (*ring)->register_file(held_fd_);
+        if (!held) return std::unexpected(held.error());
+    }
     auto shard = engine::Shard::create(**ring, *device_, transports_->slots());
     if (!shard) return std::unexpected(std::move(shard).error());
     TRY(transports_->join(index, **shard));

@@ -23,7 +23,9 @@ public:
 
     // Returns when every shard serves its queue, or with the error of one that cannot; the others
     // serve until stop(). `transports` and `device` outlive this object.
-    Status start(Transports& transports, engine::Device& device);
+    // `held_fd`, if any, is kept open by the rings until their last request has ended, even when
+    // this process is killed.
+    Status start(Transports& transports, engine::Device& device, int held_fd = -1);
 
     // Ends the loops and joins the threads. False when one did not end in time: the process must
     // exit then, because the thread still uses what would be destroyed.
@@ -45,6 +47,7 @@ private:
 
     Transports* transports_ = nullptr;
     engine::Device* device_ = nullptr;
+    int held_fd_ = -1;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
