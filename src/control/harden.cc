@@ -93,6 +93,8 @@ Protection leave_mounts() {
 
 }  // namespace
 
+bool may_administer() { return has_capability(CAP_SYS_ADMIN); }
+
 Hardening harden_process() {
     ::tzset();  // reads the time zone's file while its path still means something
     // Never fails for "/", and a working directory would pin its filesystem.

@@ -25,6 +25,9 @@ struct Hardening {
     Protection private_mounts;
 };
 
+// CAP_SYS_ADMIN, without which the kernel lets nobody add a block device.
+bool may_administer();
+
 // After the backing was opened (its path may mean nothing afterwards), before rings and threads,
 // which inherit all of it. Never fails: what is not permitted is reported. Changes the working
 // directory to "/".

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "control/block_node.h"
 #include "control/files.h"
+#include "control/harden.h"
 #include "control/kernel.h"
 #include "control/wait.h"
 
@@ -107,6 +108,7 @@ u32 driver_connections(const DeviceOptions& options) {
 NbdTransport::NbdTransport(u32 index, std::string backend_identifier, std::size_t connections,
                            Ownership ownership, const TransportContext& context)
     : service_(*context.service),
+      service_shards_(context.service_shards),
       attention_(*context.attention),
       index_(index),
       backend_identifier_(std::move(backend_identifier)),
@@ -200,7 +202,8 @@ void NbdTransport::serve(std::size_t link, UniqueFd socket) {
         const std::lock_guard lock(mutex_);
         links_[link] = Link::served;
     }
-    service_.adopt(std::move(socket), nbd::Service::Begin::transmission, static_cast<u32>(link),
+    const u32 shard = static_cast<u32>(link) % service_shards_;
+    service_.adopt(std::move(socket), nbd::Service::Begin::transmission, shard,
                    [this, link] { link_on_ended(link); });
 }
 
@@ -289,8 +292,8 @@ Status nbd_usable() {
                     "(CONFIG_BLK_DEV_NBD)",
                     kernel_release());
     }
-    if (::geteuid() != 0) {
-        return fail(EPERM, "/dev/nbdN: permission denied: run as root");
+    if (!may_administer()) {
+        return fail(EPERM, "/dev/nbdN: not permitted (CAP_SYS_ADMIN): run as root");
     }
     load_module("nbd");
     return nbd::kernel_driver_answers();

@@ -60,6 +60,7 @@ private:
     u32 links_in(Link state) const;
 
     nbd::Service& service_;
+    u32 service_shards_;
     const Attention& attention_;
     u32 index_;
     std::string backend_identifier_;

@@ -126,10 +126,9 @@ private:
 int Server::run() {
     started_ = start();
     if (started_) {
-        if (const Status served = serve_until_told(); !served) {
-            log::error("{}", served.error().message);
-        }
-        return end(take_down());
+        const Status served = serve_until_told();
+        const Status ended = take_down();
+        return end(served ? ended : served);
     }
     const Status undone = take_down();
     if (!undone) log::error("{}", undone.error().message);
@@ -309,6 +308,7 @@ Status Server::create_device() {
 Status Server::create_block_device() {
     const TransportContext context{.geometry = backing_->geometry(),
                                    .service = transports_.service(),
+                                   .service_shards = transports_.service_shards(),
                                    .attention = &attention_,
                                    .backend_identifier = backend_identifier_};
     auto transport = recovering()

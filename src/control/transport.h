@@ -53,6 +53,7 @@ public:
 struct TransportContext {
     const backing::Geometry& geometry;
     nbd::Service* service = nullptr;  // null: only ublk is wanted
+    u32 service_shards = 0;
     const Attention* attention = nullptr;
     std::string backend_identifier;  // of a new device of nbd.ko
 };

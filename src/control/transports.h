@@ -36,6 +36,7 @@ public:
     void add(std::unique_ptr<Transport> transport);
 
     nbd::Service* service() const { return service_.get(); }
+    u32 service_shards() const { return service_shards_; }
     bool empty() const { return transports_.empty(); }
     const Transport& first() const { return *transports_.front(); }
     u32 queues() const;  // shards: the maximum
