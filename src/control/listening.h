@@ -17,7 +17,7 @@ namespace ringloop::control {
 // when it is told to or destroyed, unless somebody has replaced it meanwhile.
 class Listening {
 public:
-    Listening(UniqueFd socket) : socket_(std::move(socket)) {}
+    explicit Listening(UniqueFd socket) : socket_(std::move(socket)) {}
     Listening(Listening&&) = default;
     Listening& operator=(Listening&&) = delete;
     ~Listening() { remove_file(); }
