@@ -3,4 +3,4 @@
 # timeout: 300
 # The same over nbd.ko.
 transport=nbd
-source "$(dirname "$0")/files-survive-a-round-trip.sh"
+source "${RINGLOOP_TREE:?}/tests/vm/tests/files-survive-a-round-trip.sh"
