@@ -32,6 +32,11 @@ has_ublk() {
     [[ -e /dev/ublk-control ]] || modinfo ublk_drv &>/dev/null
 }
 
+# What `auto` takes. Elsewhere it is not asked: with nbd.ko it would want root and make a device.
+choice() {
+    if modinfo nbd &>/dev/null || has_ublk; then echo socket; else echo auto; fi
+}
+
 clean_up() {
     cd /
     mountpoint -q "$folder/mnt" && umount "$folder/mnt"
@@ -86,21 +91,21 @@ measure() {
 
 # The image's first half is a filesystem with files in it, the second is free for other data.
 over_a_socket() {
-    local runtime files
+    local files
     prepare
     say "An image with a filesystem of 256 MiB in it, made of the program's own source:"
     step mkfs.ext4 -q -d src/ disk.img 256M
     files=$(find src/ -type f | wc -l)
     step truncate -s 512M disk.img
-    step ringloop attach disk.img | tee attached
+    step ringloop attach --transport "${1:-auto}" disk.img | tee attached
     device=$(tail -n 1 attached)
     step ringloop list
     say "What a client sees of it:"
     step nbdinfo "$device"
-    say "A copy of all of it, taken through ringloop, is the image itself, and as sparse:"
+    say "A copy of all of it, taken through ringloop, is the image itself, and no less sparse:"
     step nbdcopy "$device" copy.img
     step cmp copy.img disk.img
-    du -k --apparent-size disk.img && du -k disk.img copy.img
+    step du -h disk.img copy.img
     say "Data with a checksum in each block, written and read back over two connections:"
     step fio --name=verify --ioengine=nbd --uri="$device" --rw=randwrite --bs=4k --iodepth=16 \
         --offset=256m --size=64m --numjobs=2 --offset_increment=64m --verify=crc32c \
@@ -112,23 +117,23 @@ over_a_socket() {
     measure "256 KiB reads in order, 8 at a time" --rw=read --bs=256k --iodepth=8
     step ringloop status disk.img
     step ringloop detach disk.img
+    [[ ! -e ${device#*socket=} ]] || { say "$device is still there"; exit 1; }
     device=""
     step truncate -s 256M disk.img
     step e2fsck -fn disk.img 2>/dev/null
-    runtime=$(ringloop list --json)
-    say "Proven: a filesystem of $files files lived through it, clients that others wrote read back"
-    say "what they had written, and nothing is left attached: $runtime"
+    say "Proven: clients that others wrote read what is in the image and read back what they had"
+    say "written; the filesystem with its $files files is clean; the socket is gone."
 }
 
 [[ -x $program ]] || { echo "ringloop: $program is missing; build it with 'make'" >&2; exit 1; }
 case ${1:-} in
 --here) on_a_block_device ;;
---socket) over_a_socket ;;
+--socket) over_a_socket socket ;;
 --guest)
     exec "$tree/tests/vm/run.py" --kernel 6.12 --binary "$program" \
         --command 'TMPDIR=$SCRATCH "$RINGLOOP_TREE/tests/demo.sh" --here'
     ;;
-"") if has_ublk && [[ $EUID == 0 ]]; then on_a_block_device; else over_a_socket; fi ;;
+"") if has_ublk && [[ $EUID == 0 ]]; then on_a_block_device; else over_a_socket "$(choice)"; fi ;;
 *)
     echo "ringloop: $0 knows --here, --socket and --guest, not '$1'" >&2
     exit 2

@@ -1,9 +1,9 @@
 #!/bin/bash
 # kernel: any
 # timeout: 240
-# nbd-client, which others wrote, connects the kernel's nbd driver to our Unix socket: with ext4 over
-# one connection and xfs over four it makes, fills and checks a filesystem, fio verifies what it
-# wrote, and the kernel's own loop driver finds the same files in the image.
+# nbd-client, which others wrote, connects the kernel's nbd driver to our Unix socket. With ext4
+# over one connection and xfs over four, a filesystem is made, filled and checked, and the kernel's
+# own loop driver finds the same files in the image. Then fio verifies what it wrote.
 #   NBD_SERVER=nbdkit bash tests/vm/tests/a-foreign-client-mounts-our-nbd-export.sh
 # runs it against another server.
 source "$(dirname "$0")/../lib.sh"
@@ -85,8 +85,8 @@ verify_with_fio() {
     image=$(make_image 128M)
     serve_image "$image"
     connect "$image"
-    DEVICE=$device SECONDS_TO_RUN=8 fio --output=fio.log "$RINGLOOP_TREE/tests/vm/tools/verify.fio" ||
-        die "fio: $(<fio.log)"
+    DEVICE=$device SECONDS_TO_RUN=8 \
+        fio --output=fio.log "$RINGLOOP_TREE/tests/vm/tools/verify.fio" || die "fio: $(<fio.log)"
     disconnect
     stop_server
 }
@@ -95,7 +95,9 @@ mkdir /tmp/tree /tmp/tree/removed
 cp /usr/share/common-licenses/* /tmp/tree/
 head -c 16M /dev/urandom >/tmp/tree/large
 head -c 8M /dev/urandom >/tmp/tree/removed/large
-(cd /tmp/tree && find . -type f -not -path './removed/*' -print0 | xargs -0 sha256sum) >/tmp/sums
+cd /tmp/tree
+find . -type f -not -path './removed/*' -print0 | xargs -0 sha256sum >/tmp/sums
+cd "$SCRATCH"
 round_trip ext4
 round_trip xfs -connections 4
 verify_with_fio
