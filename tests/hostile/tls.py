@@ -4,36 +4,10 @@ import ssl
 import struct
 
 import wire
-from cases import case, need, refusal
+from cases import case, refusal
+from certificates import certificates
 
 MIB = 1 << 20
-
-
-def certificates(test):
-    """Two authorities; a server's certificate, and clients called alice, bob and mallory."""
-    need("certtool")
-    for authority in ("ours", "theirs"):
-        make_certificate(test, authority, authority, f"cn={authority}\nca\ncert_signing_key\n")
-    make_certificate(test, "server", "ours", "cn=localhost\ndns_name=localhost\ntls_www_server\n")
-    for name, authority in (("alice", "ours"), ("bob", "ours"), ("mallory", "theirs")):
-        make_certificate(test, name, authority, f"cn={name}\ntls_www_client\n")
-    folder = test.folder / "certificates"
-    folder.mkdir()
-    for source, target in (("ours.pem", "ca-cert.pem"), ("server.pem", "server-cert.pem"),
-                           ("server.key", "server-key.pem")):
-        (folder / target).write_bytes((test.folder / source).read_bytes())
-    return folder
-
-
-def make_certificate(test, name, authority, template):
-    (test.folder / f"{name}.info").write_text(
-        f"{template}expiration_days=2\nsigning_key\nencryption_key\n", encoding="ascii")
-    test.run("certtool", "--generate-privkey", "--ecc", "--outfile", f"{name}.key")
-    sign = ["--generate-self-signed"] if name == authority else [
-        "--generate-certificate", "--load-ca-certificate", f"{authority}.pem",
-        "--load-ca-privkey", f"{authority}.key"]
-    test.run("certtool", *sign, "--load-privkey", f"{name}.key", "--template", f"{name}.info",
-             "--outfile", f"{name}.pem")
 
 
 def as_client(test, name=None):
