@@ -111,6 +111,8 @@ def only_who_is_on_the_list_is_let_in(test):
     server = secured(test, authorize="alice")
     assert may_read(test, server, "alice")
     assert not may_read(test, server, "bob"), "bob has a good certificate, but is not on the list"
+    assert not may_read(test, server, "mallory"), "the right name, by the wrong authority"
+    assert not may_read(test, server, None), "a client without a certificate was taken"
 
 
 @case

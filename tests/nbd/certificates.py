@@ -4,18 +4,21 @@ from cases import need
 
 
 def certificates(test):
-    """Two authorities; a server's certificate, and clients called alice, bob and mallory."""
+    """Two authorities; a server's certificate, and clients called alice and bob; mallory is in
+    truth another alice, of the other authority."""
     need("certtool")
     for authority in ("ours", "theirs"):
         make_certificate(test, authority, authority, f"cn={authority}\nca\ncert_signing_key\n")
     make_certificate(test, "server", "ours", "cn=localhost\ndns_name=localhost\ntls_www_server\n")
-    for name, authority in (("alice", "ours"), ("bob", "ours"), ("mallory", "theirs")):
-        make_certificate(test, name, authority, f"cn={name}\ntls_www_client\n")
+    for file, name, authority in (("alice", "alice", "ours"), ("bob", "bob", "ours"),
+                                  ("mallory", "alice", "theirs")):
+        make_certificate(test, file, authority, f"cn={name}\ntls_www_client\n")
     folder = test.folder / "certificates"
     folder.mkdir()
     for source, target in (("ours.pem", "ca-cert.pem"), ("server.pem", "server-cert.pem"),
                            ("server.key", "server-key.pem")):
         (folder / target).write_bytes((test.folder / source).read_bytes())
+        (folder / target).chmod(0o600)
     return folder
 
 
