@@ -25,6 +25,7 @@
 #include "control/socket_transport.h"
 #include "control/status.h"
 #include "control/transports.h"
+#include "frontend/nbd/kernel_device.h"
 
 namespace ringloop::control {
 namespace {
@@ -145,6 +146,8 @@ Status Server::start() {
     }
     TRY(open_backing());
     TRY(bind_sockets());
+    // While its library can be found: the file system of /usr may be one that is left.
+    if (options_.transport == TransportChoice::nbd) TRY(nbd::prepare_kernel_calls());
     hardening_ = harden_process();
     TRY(check_wanted());
     TRY(create_device());

@@ -1,9 +1,5 @@
 #include "frontend/nbd/kernel_device.h"
 
-#include <netlink/genl/ctrl.h>
-#include <netlink/genl/genl.h>
-#include <netlink/netlink.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -17,6 +13,7 @@
 
 #include "abi/nbd_netlink.h"
 #include "base/assert.h"
+#include "frontend/nbd/netlink_library.h"
 
 namespace ringloop::nbd {
 
@@ -29,10 +26,10 @@ namespace {
 constexpr std::chrono::seconds answer_wait{30};
 
 struct SocketFree {
-    void operator()(nl_sock* socket) const { ::nl_socket_free(socket); }
+    void operator()(nl_sock* socket) const { libnl.nl_socket_free(socket); }
 };
 struct MessageFree {
-    void operator()(nl_msg* message) const { ::nlmsg_free(message); }
+    void operator()(nl_msg* message) const { libnl.nlmsg_free(message); }
 };
 using Socket = std::unique_ptr<nl_sock, SocketFree>;
 using Message = std::unique_ptr<nl_msg, MessageFree>;
@@ -57,11 +54,11 @@ int error_on_answer(sockaddr_nl*, nlmsgerr* error, void* number) {
 
 i32 send_and_wait(Exchange& exchange) {
     i32 number = 0;
-    ::nl_socket_modify_err_cb(exchange.socket.get(), NL_CB_CUSTOM, error_on_answer, &number);
-    if (::nl_send_auto(exchange.socket.get(), exchange.message.get()) < 0) {
+    libnl.nl_socket_modify_err_cb(exchange.socket.get(), NL_CB_CUSTOM, error_on_answer, &number);
+    if (libnl.nl_send_auto(exchange.socket.get(), exchange.message.get()) < 0) {
         return errno != 0 ? errno : EIO;
     }
-    const int received = ::nl_wait_for_ack(exchange.socket.get());
+    const int received = libnl.nl_wait_for_ack(exchange.socket.get());
     if (number != 0) return number;
     return received < 0 ? EIO : 0;
 }
@@ -82,19 +79,21 @@ i32 run_bounded(const std::shared_ptr<Exchange>& exchange) {
 }
 
 Result<std::shared_ptr<Exchange>> begin(u8 command) {
+    TRY(load_libnl());
     auto exchange = std::make_shared<Exchange>();
-    exchange->socket.reset(::nl_socket_alloc());
-    exchange->message.reset(::nlmsg_alloc());
+    exchange->socket.reset(libnl.nl_socket_alloc());
+    exchange->message.reset(libnl.nlmsg_alloc());
     if (!exchange->socket || !exchange->message) return fail(ENOMEM, "nbd driver: out of memory");
-    if (::genl_connect(exchange->socket.get()) < 0) {
+    if (libnl.genl_connect(exchange->socket.get()) < 0) {
         return fail(EIO, "nbd driver: this process may not use generic netlink");
     }
-    const int family = ::genl_ctrl_resolve(exchange->socket.get(), wire::family_name);
+    const int family = libnl.genl_ctrl_resolve(exchange->socket.get(), wire::family_name);
     if (family < 0) {
         return fail(ENOENT, "the kernel's nbd driver is not loaded: load it with: modprobe nbd");
     }
-    const void* header = ::genlmsg_put(exchange->message.get(), NL_AUTO_PORT, NL_AUTO_SEQ, family,
-                                       0, NLM_F_REQUEST | NLM_F_ACK, command, wire::version);
+    const void* header =
+        libnl.genlmsg_put(exchange->message.get(), NL_AUTO_PORT, NL_AUTO_SEQ, family, 0,
+                          NLM_F_REQUEST | NLM_F_ACK, command, wire::version);
     if (!header) return fail(ENOMEM, "nbd driver: out of memory");
     return exchange;
 }
@@ -104,21 +103,21 @@ class Attributes {
 public:
     explicit Attributes(Exchange& exchange) : message_(exchange.message.get()) {}
 
-    void number(int attribute, u32 value) { note(::nla_put_u32(message_, attribute, value)); }
-    void number(int attribute, u64 value) { note(::nla_put_u64(message_, attribute, value)); }
+    void number(int attribute, u32 value) { note(libnl.nla_put_u32(message_, attribute, value)); }
+    void number(int attribute, u64 value) { note(libnl.nla_put_u64(message_, attribute, value)); }
     void text(int attribute, const std::string& value) {
-        if (!value.empty()) note(::nla_put_string(message_, attribute, value.c_str()));
+        if (!value.empty()) note(libnl.nla_put_string(message_, attribute, value.c_str()));
     }
     void sockets(std::span<const UniqueFd> sockets) {
-        nlattr* list = ::nla_nest_start(message_, wire::attribute_sockets);
+        nlattr* list = libnl.nla_nest_start(message_, wire::attribute_sockets);
         if (!list) return note(-1);
         for (const UniqueFd& socket : sockets) {
-            nlattr* item = ::nla_nest_start(message_, wire::socket_item);
+            nlattr* item = libnl.nla_nest_start(message_, wire::socket_item);
             if (!item) return note(-1);
             number(wire::socket_fd, static_cast<u32>(socket.get()));
-            ::nla_nest_end(message_, item);
+            libnl.nla_nest_end(message_, item);
         }
-        ::nla_nest_end(message_, list);
+        libnl.nla_nest_end(message_, list);
     }
     bool fit() const { return fit_; }
 
@@ -163,6 +162,8 @@ Status command(u8 number, u32 index, const char* what, Fill&& fill) {
 }
 
 }  // namespace
+
+Status prepare_kernel_calls() { return load_libnl(); }
 
 Status kernel_connect(const KernelConnection& connection) {
     ASSERT(connection.index <= kernel_device_index_max && !connection.sockets.empty());

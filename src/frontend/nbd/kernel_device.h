@@ -39,6 +39,10 @@ struct KernelConnection {
     std::span<const UniqueFd> sockets{};  // connected streams (unix or TCP), the driver's ends
 };
 
+// Loads what the functions below need, which do it too if need be: for a process that is about to
+// leave the mounts in which it would be found.
+Status prepare_kernel_calls();
+
 // EBUSY: somebody else uses this device. The device may send requests before this returns.
 Status kernel_connect(const KernelConnection& connection);
 

@@ -2,14 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
+#include <ctime>
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "frontend/nbd/gnutls_library.h"
 
 namespace ringloop::nbd {
 
@@ -52,7 +53,7 @@ Result<std::string> read_file(const std::string& path, Content content) {
     return text;
 }
 
-void wipe(std::string& secret) { gnutls_memset(secret.data(), 0, secret.size()); }
+void wipe(std::string& secret) { ::explicit_bzero(secret.data(), secret.size()); }
 
 gnutls_datum_t datum_of(std::string& text) {
     return {reinterpret_cast<unsigned char*>(text.data()), static_cast<unsigned>(text.size())};
@@ -66,11 +67,30 @@ std::string_view view_of(const gnutls_datum_t& datum) {
 std::string from_hex(std::string digits) {
     const gnutls_datum_t text = datum_of(digits);
     gnutls_datum_t decoded = {};
-    if (digits.size() % 2 != 0 || gnutls_hex_decode2(&text, &decoded) < 0) return {};
+    if (digits.size() % 2 != 0 || gnutls.hex_decode2(&text, &decoded) < 0) return {};
     std::string bytes(view_of(decoded));
-    gnutls_memset(decoded.data, 0, decoded.size);
-    gnutls_free(decoded.data);
+    ::explicit_bzero(decoded.data, decoded.size);
+    (*gnutls.free)(decoded.data);
     return bytes;
+}
+
+// Only clients judge it, each by its own clock; when all refuse it, the log says why.
+void warn_of_age(gnutls_certificate_credentials_t certificates, const std::string& path) {
+    gnutls_datum_t data = {};
+    gnutls_x509_crt_t certificate = nullptr;
+    if (gnutls.certificate_get_crt_raw(certificates, 0, 0, &data) < 0 ||
+        gnutls.x509_crt_init(&certificate) < 0) {
+        return;
+    }
+    if (gnutls.x509_crt_import(certificate, &data, GNUTLS_X509_FMT_DER) == 0) {
+        const std::time_t now_s = std::time(nullptr);
+        if (gnutls.x509_crt_get_expiration_time(certificate) < now_s) {
+            log::warning("{}: has expired, and clients will refuse it; put a new one there", path);
+        } else if (gnutls.x509_crt_get_activation_time(certificate) > now_s) {
+            log::warning("{}: is not valid yet, and clients will refuse it; see the clock", path);
+        }
+    }
+    gnutls.x509_crt_deinit(certificate);
 }
 
 std::string_view reason_of_status(unsigned status) {
@@ -89,13 +109,13 @@ std::string_view reason_of_status(unsigned status) {
 // ---- TlsContext ----
 
 void TlsContext::Release::operator()(gnutls_certificate_credentials_st* certificates) const {
-    gnutls_certificate_free_credentials(certificates);
+    gnutls.certificate_free_credentials(certificates);
 }
 void TlsContext::Release::operator()(gnutls_psk_server_credentials_st* keys) const {
-    gnutls_psk_free_server_credentials(keys);
+    gnutls.psk_free_server_credentials(keys);
 }
 void TlsContext::Release::operator()(gnutls_priority_st* priority) const {
-    gnutls_priority_deinit(priority);
+    gnutls.priority_deinit(priority);
 }
 
 Result<std::unique_ptr<TlsContext>> TlsContext::create(const TlsOptions& options) {
@@ -117,6 +137,7 @@ Result<std::unique_ptr<TlsContext>> TlsContext::create(const TlsOptions& options
                         tls_name_bytes_max);
         }
     }
+    TRY(load_gnutls());
     std::unique_ptr<TlsContext> context(new TlsContext());
     context->authorized_ = options.authorized;
     if (has_certificates) {
@@ -130,16 +151,16 @@ Result<std::unique_ptr<TlsContext>> TlsContext::create(const TlsOptions& options
 
 Status TlsContext::set_priority(const char* priority) {
     gnutls_priority_t made = nullptr;
-    const int error = gnutls_priority_init2(&made, priority, nullptr, 0);
+    const int error = gnutls.priority_init2(&made, priority, nullptr, 0);
     priority_.reset(made);
-    if (error < 0) return fail(0, "TLS 1.2 and 1.3 with gnutls: {}", gnutls_strerror(error));
+    if (error < 0) return fail(0, "TLS 1.2 and 1.3 with gnutls: {}", gnutls.strerror(error));
     return {};
 }
 
 Status TlsContext::load_certificates(const std::string& dir) {
     gnutls_certificate_credentials_t made = nullptr;
-    int error = gnutls_certificate_allocate_credentials(&made);
-    if (error < 0) return fail(ENOMEM, "{}: {}", dir, gnutls_strerror(error));
+    int error = gnutls.certificate_allocate_credentials(&made);
+    if (error < 0) return fail(ENOMEM, "{}: {}", dir, gnutls.strerror(error));
     certificates_.reset(made);
 
     auto certificate = read_file(dir + "/server-cert.pem", Content::open);
@@ -148,15 +169,16 @@ Status TlsContext::load_certificates(const std::string& dir) {
     if (!key) return std::unexpected(key.error());  // TRY would leave a copy of the key behind
     const gnutls_datum_t certificate_data = datum_of(*certificate);
     const gnutls_datum_t key_data = datum_of(*key);
-    error = gnutls_certificate_set_x509_key_mem2(made, &certificate_data, &key_data,
+    error = gnutls.certificate_set_x509_key_mem2(made, &certificate_data, &key_data,
                                                  GNUTLS_X509_FMT_PEM, nullptr, 0);
     wipe(*key);
     if (error < 0) {
         return fail(EINVAL,
                     "{}: server-cert.pem and server-key.pem: {} It takes PEM files that "
                     "belong together, the key without a password",
-                    dir, gnutls_strerror(error));
+                    dir, gnutls.strerror(error));
     }
+    warn_of_age(made, dir + "/server-cert.pem");
     return authorized_.empty() ? Status() : load_clients_authority(dir);
 }
 
@@ -165,25 +187,25 @@ Status TlsContext::load_clients_authority(const std::string& dir) {
     TRY(authority);
     const gnutls_datum_t data = datum_of(*authority);
     int count =
-        gnutls_certificate_set_x509_trust_mem(certificates_.get(), &data, GNUTLS_X509_FMT_PEM);
+        gnutls.certificate_set_x509_trust_mem(certificates_.get(), &data, GNUTLS_X509_FMT_PEM);
     if (count <= 0) {
         return fail(EINVAL, "{}/ca-cert.pem: {}; --tls-authorize needs the CA of the clients", dir,
-                    count == 0 ? "no certificate in it" : gnutls_strerror(count));
+                    count == 0 ? "no certificate in it" : gnutls.strerror(count));
     }
     auto revoked = read_file(dir + "/ca-crl.pem", Content::open);
     if (!revoked && revoked.error().number == ENOENT) return {};
     TRY(revoked);
     // A list of another CA revokes nothing, and an old one not enough.
     gnutls_x509_trust_list_t trusted = nullptr;
-    gnutls_certificate_get_trust_list(certificates_.get(), &trusted);
+    gnutls.certificate_get_trust_list(certificates_.get(), &trusted);
     const gnutls_datum_t list = datum_of(*revoked);
-    count = gnutls_x509_trust_list_add_trust_mem(
+    count = gnutls.x509_trust_list_add_trust_mem(
         trusted, nullptr, &list, GNUTLS_X509_FMT_PEM,
         GNUTLS_TL_VERIFY_CRL | GNUTLS_TL_FAIL_ON_INVALID_CRL, 0);
     if (count <= 0) {
         return fail(EINVAL,
                     "{}/ca-crl.pem: {}; it has to be a list of ca-cert.pem that is not out of date",
-                    dir, count == 0 ? "no list in it" : gnutls_strerror(count));
+                    dir, count == 0 ? "no list in it" : gnutls.strerror(count));
     }
     return {};
 }
@@ -191,10 +213,10 @@ Status TlsContext::load_clients_authority(const std::string& dir) {
 // gnutls would open the file again for every client, on the thread that serves the data.
 Status TlsContext::load_keys(const std::string& file) {
     gnutls_psk_server_credentials_t made = nullptr;
-    const int error = gnutls_psk_allocate_server_credentials(&made);
-    if (error < 0) return fail(ENOMEM, "{}: {}", file, gnutls_strerror(error));
+    const int error = gnutls.psk_allocate_server_credentials(&made);
+    if (error < 0) return fail(ENOMEM, "{}: {}", file, gnutls.strerror(error));
     keys_.reset(made);
-    gnutls_psk_set_server_credentials_function2(
+    gnutls.psk_set_server_credentials_function2(
         made, [](gnutls_session_t session, const gnutls_datum_t* user, gnutls_datum_t* key) {
             return key_on_gnutls(session, user, key);
         });
@@ -239,12 +261,12 @@ Status TlsContext::add_key(std::string_view line) {
 
 // 1 lets gnutls go on with a random key, so that nobody learns which users exist.
 int TlsContext::key_on_gnutls(gnutls_session_int* session, const void* user, void* key) {
-    const auto& context = *static_cast<const TlsContext*>(gnutls_session_get_ptr(session));
+    const auto& context = *static_cast<const TlsContext*>(gnutls.session_get_ptr(session));
     const auto found =
         context.keys_by_user_.find(view_of(*static_cast<const gnutls_datum_t*>(user)));
     if (found == context.keys_by_user_.end()) return 1;
     const std::string& known = found->second;
-    auto* copy = static_cast<unsigned char*>(gnutls_malloc(known.size()));
+    auto* copy = static_cast<unsigned char*>((*gnutls.malloc)(known.size()));
     if (!copy) return -1;
     std::ranges::copy(known, copy);
     *static_cast<gnutls_datum_t*>(key) = {copy, static_cast<unsigned>(known.size())};
@@ -252,13 +274,13 @@ int TlsContext::key_on_gnutls(gnutls_session_int* session, const void* user, voi
 }
 
 int TlsContext::equip(gnutls_session_t session) const {
-    int error = gnutls_priority_set(session, priority_.get());
+    int error = gnutls.priority_set(session, priority_.get());
     if (error < 0) return error;
     // The callback for keys takes it back as what it is.
-    gnutls_session_set_ptr(session, const_cast<TlsContext*>(this));
-    if (keys_) return gnutls_credentials_set(session, GNUTLS_CRD_PSK, keys_.get());
-    error = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, certificates_.get());
-    gnutls_certificate_server_set_request(
+    gnutls.session_set_ptr(session, const_cast<TlsContext*>(this));
+    if (keys_) return gnutls.credentials_set(session, GNUTLS_CRD_PSK, keys_.get());
+    error = gnutls.credentials_set(session, GNUTLS_CRD_CERTIFICATE, certificates_.get());
+    gnutls.certificate_server_set_request(
         session, authorized_.empty() ? GNUTLS_CERT_IGNORE : GNUTLS_CERT_REQUIRE);
     return error;
 }
@@ -270,21 +292,21 @@ TlsContext::Refusal TlsContext::judge_peer(gnutls_session_t session) const {
     // A certificate of the same CA that was made for a server is none of a client.
     std::string purpose = GNUTLS_KP_TLS_WWW_CLIENT;
     gnutls_typed_vdata_st wanted = {GNUTLS_DT_KEY_PURPOSE_OID, datum_of(purpose).data, 0};
-    if (gnutls_certificate_verify_peers(session, &wanted, 1, &status) < 0) {
+    if (gnutls.certificate_verify_peers(session, &wanted, 1, &status) < 0) {
         return {"the client's certificate could not be verified", GNUTLS_A_BAD_CERTIFICATE};
     }
     if (status != 0) return {reason_of_status(status), GNUTLS_A_BAD_CERTIFICATE};
 
     unsigned count = 0;
-    const gnutls_datum_t* chain = gnutls_certificate_get_peers(session, &count);
+    const gnutls_datum_t* chain = gnutls.certificate_get_peers(session, &count);
     gnutls_x509_crt_t certificate = nullptr;
-    if (!chain || count == 0 || gnutls_x509_crt_init(&certificate) < 0) {
+    if (!chain || count == 0 || gnutls.x509_crt_init(&certificate) < 0) {
         return {"the client's certificate could not be read", GNUTLS_A_BAD_CERTIFICATE};
     }
-    const bool known = gnutls_x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) == 0 &&
+    const bool known = gnutls.x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) == 0 &&
                        (subject_matches(certificate) || common_name_matches(certificate) ||
                         alternative_name_matches(certificate));
-    gnutls_x509_crt_deinit(certificate);
+    gnutls.x509_crt_deinit(certificate);
     if (known) return {};
     return {"no name in the client's certificate is authorized", GNUTLS_A_ACCESS_DENIED};
 }
@@ -295,9 +317,9 @@ bool TlsContext::is_authorized(std::string_view name) const {
 
 bool TlsContext::subject_matches(gnutls_x509_crt_t certificate) const {
     gnutls_datum_t name = {};
-    if (gnutls_x509_crt_get_dn3(certificate, &name, 0) < 0) return false;
+    if (gnutls.x509_crt_get_dn3(certificate, &name, 0) < 0) return false;
     const bool found = is_authorized(view_of(name));
-    gnutls_free(name.data);
+    (*gnutls.free)(name.data);
     return found;
 }
 
@@ -307,7 +329,7 @@ bool TlsContext::common_name_matches(gnutls_x509_crt_t certificate) const {
     for (unsigned i = 0;; ++i) {
         std::array<char, tls_name_bytes_max + 1> name;
         std::size_t size = name.size();
-        const int error = gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, i,
+        const int error = gnutls.x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, i,
                                                         0, name.data(), &size);
         if (error == GNUTLS_E_SHORT_MEMORY_BUFFER) continue;
         if (error < 0) return false;
@@ -320,7 +342,7 @@ bool TlsContext::alternative_name_matches(gnutls_x509_crt_t certificate) const {
         std::array<char, tls_name_bytes_max + 1> name;
         std::size_t size = name.size();
         const int type =
-            gnutls_x509_crt_get_subject_alt_name(certificate, i, name.data(), &size, nullptr);
+            gnutls.x509_crt_get_subject_alt_name(certificate, i, name.data(), &size, nullptr);
         if (type == GNUTLS_E_SHORT_MEMORY_BUFFER) continue;
         if (type < 0) return false;
         const bool is_text =
@@ -331,7 +353,7 @@ bool TlsContext::alternative_name_matches(gnutls_x509_crt_t certificate) const {
 
 // ---- TlsSession ----
 
-void TlsSession::Release::operator()(gnutls_session_t session) const { gnutls_deinit(session); }
+void TlsSession::Release::operator()(gnutls_session_t session) const { gnutls.deinit(session); }
 
 // What gnutls may use while one call of ours is under way.
 class TlsSession::Transport {
@@ -353,31 +375,31 @@ private:
 
 TlsSession::TlsSession(const TlsContext& context) : context_(context) {
     gnutls_session_t session = nullptr;
-    int error = gnutls_init(&session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS);
+    int error = gnutls.init(&session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS);
     session_.reset(session);
     if (error >= 0) error = context.equip(session);
     if (error < 0) {
-        fail(gnutls_strerror(error), -1);
+        fail(gnutls.strerror(error), -1);
         return;
     }
     // The owner of the socket has a deadline; gnutls would poll a descriptor.
-    gnutls_handshake_set_timeout(session, 0);
-    gnutls_transport_set_ptr(session, this);
-    gnutls_transport_set_pull_function(session, pull_on_gnutls);
-    gnutls_transport_set_push_function(session, push_on_gnutls);
+    gnutls.handshake_set_timeout(session, 0);
+    gnutls.transport_set_ptr(session, this);
+    gnutls.transport_set_pull_function(session, pull_on_gnutls);
+    gnutls.transport_set_push_function(session, push_on_gnutls);
 }
 
 long TlsSession::pull_on_gnutls(void* self, void* data, std::size_t size) {
     auto& session = *static_cast<TlsSession*>(self);
     if (!session.input_ || session.input_->empty()) {
         session.starved_ = true;
-        gnutls_transport_set_errno(session.session_.get(), EAGAIN);
+        gnutls.transport_set_errno(session.session_.get(), EAGAIN);
         return -1;
     }
     const std::size_t taken = std::min(size, session.input_->size());
     session.fruitless_bytes_ += taken;
     if (session.fruitless_bytes_ > tls_fruitless_bytes_max) {
-        gnutls_transport_set_errno(session.session_.get(), EMSGSIZE);
+        gnutls.transport_set_errno(session.session_.get(), EMSGSIZE);
         return -1;
     }
     std::memcpy(data, session.input_->data(), taken);
@@ -390,7 +412,7 @@ long TlsSession::push_on_gnutls(void* self, const void* data, std::size_t size) 
     const std::size_t taken = session.output_ ? std::min(size, session.output_->room()) : 0;
     if (taken == 0 && size > 0) {
         session.crowded_ = true;
-        gnutls_transport_set_errno(session.session_.get(), EAGAIN);
+        gnutls.transport_set_errno(session.session_.get(), EAGAIN);
         return -1;
     }
     session.output_->put(Bytes(static_cast<const std::byte*>(data), taken));
@@ -403,7 +425,7 @@ TlsSession::Outcome TlsSession::handshake(Bytes& cipher_in, OutputBuffer& cipher
     const Transport transport(*this, &cipher_in, cipher_out);
     for (;;) {
         starved_ = crowded_ = false;
-        const int error = gnutls_handshake(session_.get());
+        const int error = gnutls.handshake(session_.get());
         if (error == GNUTLS_E_SUCCESS) return judge_peer();
         const Step step = step_on_gnutls(error);
         if (step != Step::again) return outcome_of(step);
@@ -430,7 +452,7 @@ TlsSession::Outcome TlsSession::read(Bytes& cipher_in, std::span<std::byte> plai
     while (got < plain.size()) {
         starved_ = crowded_ = false;
         const std::span<std::byte> rest = plain.subspan(got);
-        const ssize_t size = gnutls_record_recv(session_.get(), rest.data(), rest.size());
+        const ssize_t size = gnutls.record_recv(session_.get(), rest.data(), rest.size());
         if (size == 0) return Outcome::closed;
         if (size > 0) {
             got += static_cast<std::size_t>(size);
@@ -453,8 +475,8 @@ TlsSession::Outcome TlsSession::write(Bytes& plain, OutputBuffer& cipher_out) {
     while (!plain.empty()) {
         if (cipher_out.room() <= overhead) return Outcome::need_room;
         const std::size_t size = std::min({plain.size(), cipher_out.room() - overhead,
-                                           gnutls_record_get_max_size(session_.get())});
-        const ssize_t taken = gnutls_record_send(session_.get(), plain.data(), size);
+                                           gnutls.record_get_max_size(session_.get())});
+        const ssize_t taken = gnutls.record_send(session_.get(), plain.data(), size);
         if (taken <= 0) {
             fail(taken);
             return Outcome::failed;
@@ -469,7 +491,7 @@ TlsSession::Outcome TlsSession::close_start(OutputBuffer& cipher_out) {
     if (state_ == State::handshake || close_sent_) return Outcome::done;
     if (cipher_out.room() < record_room() + alert_bytes) return Outcome::need_room;
     const Transport transport(*this, nullptr, cipher_out);
-    const int error = gnutls_bye(session_.get(), GNUTLS_SHUT_WR);
+    const int error = gnutls.bye(session_.get(), GNUTLS_SHUT_WR);
     if (error < 0) {
         fail(error);
         return Outcome::failed;
@@ -479,7 +501,7 @@ TlsSession::Outcome TlsSession::close_start(OutputBuffer& cipher_out) {
 }
 
 std::size_t TlsSession::record_room() const {
-    return gnutls_record_overhead_size(session_.get()) + key_update_room;
+    return gnutls.record_overhead_size(session_.get()) + key_update_room;
 }
 
 // gnutls also returns EAGAIN when it has consumed something that is no data, a KeyUpdate for
@@ -514,15 +536,15 @@ void TlsSession::fail(long error) {
     }
     if (error == GNUTLS_E_FATAL_ALERT_RECEIVED) {
         // The name is one of gnutls' own; the client has chosen only which.
-        const char* name = gnutls_alert_get_name(gnutls_alert_get(session_.get()));
+        const char* name = gnutls.alert_get_name(gnutls.alert_get(session_.get()));
         const auto end =
             fmt::format_to_n(reason_text_.data(), reason_text_.size(), "the client ended TLS: {}",
                              name ? name : "unknown alert");
         return fail({reason_text_.data(), end.out}, -1);
     }
     int level = 0;
-    fail(gnutls_strerror(static_cast<int>(error)),
-         gnutls_error_to_alert(static_cast<int>(error), &level));
+    fail(gnutls.strerror(static_cast<int>(error)),
+         gnutls.error_to_alert(static_cast<int>(error), &level));
 }
 
 // The alert is a courtesy: without room for it the client only sees the end of the connection.
@@ -530,7 +552,7 @@ void TlsSession::fail(std::string_view reason, int alert) {
     state_ = State::failed;
     reason_ = reason;
     if (alert < 0 || !output_ || output_->room() < record_room() + alert_bytes) return;
-    gnutls_alert_send(session_.get(), GNUTLS_AL_FATAL,
+    gnutls.alert_send(session_.get(), GNUTLS_AL_FATAL,
                       static_cast<gnutls_alert_description_t>(alert));
 }
 

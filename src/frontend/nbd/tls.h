@@ -57,7 +57,8 @@ inline constexpr u32 tls_output_bytes_min = 512;
 // constant, for the sessions of all threads; outlives them.
 class TlsContext {
 public:
-    // A file that others can read is complained about in the log when it holds a secret.
+    // Loads gnutls, which may be missing. Complained about in the log: a secret in a file that
+    // others can read, and a certificate of ours that has expired or is not valid yet.
     static Result<std::unique_ptr<TlsContext>> create(const TlsOptions& options);
 
 private:

@@ -176,6 +176,20 @@ TEST_F(NbdTlsContext, ComplainsAboutAKeyThatEveryoneCanRead) {
               std::string::npos);
 }
 
+TEST_F(NbdTlsContext, ComplainsAboutACertificateOfItsOwnOutsideItsTime) {
+    const auto said_of = [this](int days_left) {
+        const Identity late({.subject = "CN=server", .days_left = days_left}, ca.get());
+        write("server-cert.pem", late.certificate_pem());
+        write("server-key.pem", late.key_pem());
+        testing::internal::CaptureStderr();
+        certificates();
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_NE(said_of(-1).find("server-cert.pem: has expired"), std::string::npos);
+    EXPECT_NE(said_of(20).find("server-cert.pem: is not valid yet"), std::string::npos);
+    EXPECT_EQ(said_of(1), "");
+}
+
 // ---- Handshake ----
 
 TEST_F(NbdTlsHandshake, SpeaksBothVersionsWithCertificates) {
