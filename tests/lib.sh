@@ -87,6 +87,32 @@ listener.bind(("127.0.0.1", 0))
 print(listener.getsockname()[1])'
 }
 
+# make_authority FOLDER NAME: what signs certificates.
+make_authority() {
+    mkdir "$1"
+    printf '%s\n' "cn = \"$2\"" ca cert_signing_key 'expiration_days = 1' >"$1/template"
+    certtool --generate-privkey --ecc --outfile "$1/ca-key.pem" 2>/dev/null
+    certtool --generate-self-signed --load-privkey "$1/ca-key.pem" --template "$1/template" \
+        --outfile "$1/ca-cert.pem" 2>/dev/null
+}
+
+# make_certificate AUTHORITY NAME PURPOSE [LINE...]: a folder NAME as --tls-certificates and libnbd
+# want it. PURPOSE and each LINE are of certtool's template; the common name is NAME, unless one of
+# them says another.
+make_certificate() {
+    local authority=$1 name=$2 role=client
+    shift 2
+    [[ $1 != tls_www_server ]] || role=server
+    mkdir "$name"
+    cp "$authority/ca-cert.pem" "$name"
+    [[ $* == *"cn ="* ]] || set -- "$@" "cn = \"$name\""
+    printf '%s\n' "$@" signing_key 'expiration_days = 1' >"$name/template"
+    (umask 077 && certtool --generate-privkey --ecc --outfile "$name/$role-key.pem" 2>/dev/null)
+    certtool --generate-certificate --load-ca-certificate "$authority/ca-cert.pem" \
+        --load-ca-privkey "$authority/ca-key.pem" --load-privkey "$name/$role-key.pem" \
+        --template "$name/template" --outfile "$name/$role-cert.pem" 2>/dev/null
+}
+
 # wait_until SECONDS COMMAND...: repeats the command until it succeeds.
 wait_until() {
     local deadline=$((SECONDS + $1))
