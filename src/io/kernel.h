@@ -16,7 +16,7 @@ struct Completion {
     Operation operation;
     // As in a completion entry: bytes moved or another non-negative answer, or -errno.
     i32 result = 0;
-    // Of an operation on_thread: how long the system call took, in nanoseconds.
+    // Of an operation on_thread that may have blocked (no RWF_NOWAIT): how long it took, about.
     u64 call_ns = 0;
     // Called from run_once only, never from submit, so no call stack can grow with the load.
     void (*done)(Completion&) = nullptr;

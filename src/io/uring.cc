@@ -99,6 +99,7 @@ void encode_receive(io_uring_sqe& sqe, const Operation& operation) {
         set_up(sqe, IORING_OP_RECV, operation, operation.data, static_cast<u32>(operation.length));
     }
     sqe.off = 0;
+    if (operation.poll_first) sqe.ioprio = IORING_RECVSEND_POLL_FIRST;
 }
 
 void encode_send(io_uring_sqe& sqe, const Operation& operation) {
@@ -227,9 +228,12 @@ void Uring::call(Completion& completion) {
     const ssize_t moved = reads ? ::preadv2(fd, vectors, count, offset, flags)
                                 : ::pwritev2(fd, vectors, count, offset, flags);
     completion.result = moved < 0 ? -errno : static_cast<i32>(moved);
-    const u64 begun_ns = now_ns_;
-    read_clock();
-    completion.call_ns = now_ns_ - begun_ns;
+    completion.call_ns = 0;
+    if ((operation.rw_flags & RWF_NOWAIT) == 0) {
+        const u64 begun_ns = now_ns_;
+        read_clock();
+        completion.call_ns = now_ns_ - begun_ns;
+    }
     ready_.push(completion);
 }
 

@@ -93,6 +93,7 @@ void Connection::receive_start() {
             operation.message = &receive_message_;
         }
     }
+    operation.poll_first = drained_;
     submit(receive_, receive_on_socket);
 }
 
@@ -105,6 +106,7 @@ void Connection::receive_on_socket(io::Completion& completion) {
     if (result == -EINTR || result == -EAGAIN) return;
     if (result < 0) return self.close_start(errno_text(-result));
     if (result == 0) return self.input_on_end();
+    self.drained_ = static_cast<u64>(result) < self.receive_.operation.length;
     if (self.tls_) {
         self.tls_->received(static_cast<u32>(result));
         return self.input_consume();
