@@ -29,6 +29,7 @@
 namespace ringloop::nbd {
 
 struct NetlinkLibrary {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): what it declares has none
 #define RINGLOOP_MEMBER(name) decltype(&::name) name;
     RINGLOOP_LIBNL(RINGLOOP_MEMBER)
 #undef RINGLOOP_MEMBER
