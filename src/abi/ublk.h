@@ -68,6 +68,9 @@ inline constexpr Opcode end_user_recovery = control_opcode(ioctl_read_write, 0x1
 inline constexpr Opcode get_features = {
     .legacy = 0, .encoded = ioctl_encode(ioctl_read, 0x13, sizeof(ControlCommand))};
 inline constexpr u32 features_size_bytes = 8;
+// 6.16; ControlCommand::data is the new size in sectors, which the driver takes as it is.
+inline constexpr Opcode update_size = {
+    .legacy = 0, .encoded = ioctl_encode(ioctl_read_write, 0x15, sizeof(ControlCommand))};
 
 // Feature bits of DeviceInfo::flags. The driver clears those that it does not know.
 inline constexpr u64 flag_complete_in_task = u64{1} << 1;  // 6.0; since 6.5 always on
@@ -75,6 +78,7 @@ inline constexpr u64 flag_user_recovery = u64{1} << 3;     // 6.1; the device ou
 // 6.1; what a dead server held is given to the next one instead of failing.
 inline constexpr u64 flag_user_recovery_reissue = u64{1} << 4;
 inline constexpr u64 flag_ioctl_encode = u64{1} << 6;  // 6.4; set by the driver
+inline constexpr u64 flag_update_size = u64{1} << 10;  // 6.16; of the driver: it knows update_size
 
 // DeviceInfo::state
 inline constexpr u16 state_dead = 0;

@@ -49,6 +49,7 @@ TEST(UblkAbi, EncodedNumbersAreThoseOfTheIoctlMacros) {
     EXPECT_EQ(add_device.encoded, _IOWR('u', UBLK_CMD_ADD_DEV, ublksrv_ctrl_cmd));
     EXPECT_EQ(get_device_info.encoded, _IOR('u', UBLK_CMD_GET_DEV_INFO, ublksrv_ctrl_cmd));
     EXPECT_EQ(get_features.encoded, _IOR('u', 0x13, ublksrv_ctrl_cmd));
+    EXPECT_EQ(update_size.encoded, _IOWR('u', 0x15, ublksrv_ctrl_cmd));
     EXPECT_EQ(fetch.encoded, _IOWR('u', UBLK_IO_FETCH_REQ, ublksrv_io_cmd));
     EXPECT_EQ(commit_and_fetch.encoded, _IOWR('u', UBLK_IO_COMMIT_AND_FETCH_REQ, ublksrv_io_cmd));
 }

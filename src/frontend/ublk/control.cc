@@ -89,6 +89,7 @@ wire::Opcode opcode_of(Step step) {
         case Step::add: return wire::add_device;
         case Step::set_params: return wire::set_params;
         case Step::params: return wire::get_params;
+        case Step::update_size: return wire::update_size;
         case Step::start: return wire::start_device;
         case Step::stop: return wire::stop_device;
         case Step::remove: return wire::delete_device;
@@ -105,6 +106,7 @@ u32 timeout_of(Step step) {
         case Step::add:
         case Step::set_params:
         case Step::params:
+        case Step::update_size:
         case Step::start_recovery: return answer_ms;
         case Step::start:
         case Step::end_recovery: return start_ms;
@@ -198,6 +200,10 @@ Result<wire::Params> Control::params(u32 id) {
     if (!answer) return std::unexpected(std::move(answer).error());
     if (*answer < 0) return std::unexpected(driver_error(Step::params, id, -*answer));
     return params;
+}
+
+Status Control::resize(u32 id, u64 size_bytes) {
+    return run(Step::update_size, id, size_bytes >> wire::sector_shift);
 }
 
 Status Control::start(u32 id) { return run(Step::start, id, server_pid()); }

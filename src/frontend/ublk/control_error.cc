@@ -74,6 +74,7 @@ Error timeout_error(Step step, u32 id) {
         case Step::add:
         case Step::set_params:
         case Step::params:
+        case Step::update_size:
         case Step::start_recovery:
             return error_of(ETIME,
                             "the ublk driver did not answer {}: another ublk command hangs in the "
@@ -108,6 +109,7 @@ const char* name_of(Step step) {
         case Step::add: return "ADD_DEV";
         case Step::set_params: return "SET_PARAMS";
         case Step::params: return "GET_PARAMS";
+        case Step::update_size: return "UPDATE_SIZE";
         case Step::start: return "START_DEV";
         case Step::stop: return "STOP_DEV";
         case Step::remove: return "DEL_DEV";
@@ -139,6 +141,7 @@ Error driver_error(Step step, u32 id, i32 number) {
         case Step::info:
         case Step::add:
         case Step::params:
+        case Step::update_size:
         case Step::stop:
         case Step::remove: break;
     }

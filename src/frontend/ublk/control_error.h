@@ -14,6 +14,7 @@ enum class Step : u8 {
     add,
     set_params,
     params,
+    update_size,
     start,
     stop,
     remove,
