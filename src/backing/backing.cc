@@ -69,6 +69,7 @@ Status Backing::measure(Image image, const Options& options) {
     if (by_choice) decision->reason = "its clients share this host's page cache";
 
     geometry_.size = extent->size_bytes;
+    size_now_ = geometry_.size;
     geometry_.bytes_cut = extent->bytes_cut;
     geometry_.direct = decision->direct;
     geometry_.direct_reason = std::move(decision->reason);
@@ -94,6 +95,7 @@ Status Backing::measure(Image image, const Options& options) {
     punch_hole_ = geometry_.write_zeroes;
     zero_range_ = geometry_.write_zeroes;
     offset_ = options.offset_bytes;
+    sizelimit_ = options.sizelimit_bytes;
     regular_file_ = !image.block_device;
     path_ = std::move(image.path);
     fd_ = std::move(image.fd);
@@ -123,7 +125,7 @@ Result<Handle> Backing::open_handle(io::Kernel& kernel) const {
 }
 
 io::Operation Backing::operation(const Handle& handle, const Access& access) const {
-    ASSERT(access.range.fits(geometry_.size));
+    ASSERT(access.range.fits(size_now()));
     switch (access.kind) {
         case Access::Kind::read:
         case Access::Kind::write:
@@ -248,8 +250,9 @@ bool Backing::note_unsupported(Access::Kind kind, const io::Operation& refused) 
 }
 
 Backing::Extent Backing::extent_at(u64 offset) const {
-    ASSERT(offset < geometry_.size);
-    const u64 left = geometry_.size - offset;
+    const u64 size = size_now();
+    if (offset >= size) return {std::numeric_limits<u64>::max() - offset, false};
+    const u64 left = size - offset;
     const auto at = static_cast<off_t>(offset_ + offset);
     // ENXIO: no data from here to the end of the file. Other errors: not seekable, so all data.
     const off_t data = lseek(fd_.get(), at, SEEK_DATA);
@@ -258,6 +261,14 @@ Backing::Extent Backing::extent_at(u64 offset) const {
     const off_t hole = lseek(fd_.get(), at, SEEK_HOLE);
     if (hole <= at) return {left, false};
     return {std::min(left, static_cast<u64>(hole - at)), false};
+}
+
+Result<Backing::Measured> Backing::measure_again() const {
+    const Result<u64> bytes = image_bytes(fd_.get(), printable(path_));
+    if (!bytes) return std::unexpected(bytes.error());
+    const auto extent = fit_extent(*bytes, offset_, sizelimit_, geometry_.request_alignment);
+    if (!extent) return about(path_, extent.error());
+    return Measured{extent->size_bytes, extent->bytes_cut};
 }
 
 Status Backing::sync() const {

@@ -1,8 +1,9 @@
 // What the bytes of a device live on: a regular file or a block device.
 //
 // A Backing is opened once for a device and is constant from then on, so every shard reads it
-// without a lock. It translates an Access (what the engine wants of a range) into an io::Operation
-// (what the kernel should do); it never performs I/O of the data path itself.
+// without a lock. The one exception is the size of the device, see resize(). It translates an
+// Access (what the engine wants of a range) into an io::Operation (what the kernel should do); it
+// never performs I/O of the data path itself.
 #pragma once
 
 #include <sys/uio.h>
@@ -36,7 +37,7 @@ struct Options {
 
 // What the device made of this backing looks like. Constant after open. Sizes in bytes.
 struct Geometry {
-    u64 size = 0;  // of the device: cut to whole sectors
+    u64 size = 0;  // of the device at open, cut to whole sectors; see Backing::size_now
     u32 sector_size = 512;
     u32 physical_block_size = 512;  // this and the next two: powers of two
     u32 io_size_min = 512;
@@ -49,7 +50,7 @@ struct Geometry {
     bool discard = false;
     u32 discard_granularity = 0;  // power of two, multiple of sector_size; 0 without discard
     bool write_zeroes = false;    // cheaper than writing them
-    u64 bytes_cut = 0;            // of the image's tail, below one sector: unreachable
+    u64 bytes_cut = 0;            // of the image's tail at open, below one sector: unreachable
     u32 request_alignment = 512;  // offset and length of every request are a multiple of it
     // The same of what is discarded or zeroed without writing: 1, or a block device's block.
     u32 deallocate_alignment = 1;
@@ -96,7 +97,7 @@ public:
     // Any thread, at start.
     Result<Handle> open_handle(io::Kernel& kernel) const;
 
-    // Any thread. The access lies within geometry().size.
+    // Any thread. The access lies within size_now().
     io::Operation operation(const Handle& handle, const Access& access) const;
 
     // Whether a write can be made durable by itself (RWF_DSYNC); otherwise write, then sync.
@@ -116,14 +117,31 @@ public:
     // Returns true when another way exists for the same access and should be tried now.
     bool note_unsupported(Access::Kind kind, const io::Operation& refused) const;
 
+    // The size of the device: geometry().size until the first resize(). Any thread; for a shard it
+    // is constant while it has anything in flight.
+    u64 size_now() const { return size_now_.load(std::memory_order_relaxed); }
+
+    // The size that the image, as it is now, gives the device by the rules of open().
+    struct Measured {
+        u64 size_bytes = 0;
+        u64 bytes_cut = 0;  // of the image's tail
+    };
+    Result<Measured> measure_again() const;  // control thread; may block
+
+    // Control thread, while every shard of the device is frozen (engine/freeze.h): an access that
+    // was admitted under the old size is not to be carried out under another. Whoever else looks
+    // at the size, the survey of extents for instance, sees the one or the other.
+    void resize(u64 size_bytes) { size_now_.store(size_bytes, std::memory_order_relaxed); }
+
     // Waits until everything written is on stable storage (control thread, at detach).
     Status sync() const;
 
     // What lies at `offset`, and for how many bytes from there: a hole reads as zeroes and has no
     // blocks. To be called again behind the answer. What cannot be found out is data, which is
-    // always true. Any thread but a shard's: it may block on the filesystem's metadata.
+    // always true, and so is what a client that negotiated a larger size asks for behind the end.
+    // Any thread but a shard's: it may block on the filesystem's metadata.
     struct Extent {
-        u64 length = 0;  // at least 1, within the device
+        u64 length = 0;  // at least 1; within the device if `offset` is
         bool hole = false;
     };
     Extent extent_at(u64 offset) const;
@@ -141,8 +159,11 @@ private:
     Geometry geometry_;
     UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched
     u64 offset_ = 0;  // bytes of the image before the device's first
+    u64 sizelimit_ = 0;
     bool regular_file_ = false;
     u32 direct_alignment_ = 1;  // of offsets and lengths within the image, when direct
+
+    std::atomic<u64> size_now_ = 0;
 
     // Learned while running; each goes from true to false once, by any shard. Relaxed: they guard
     // no other data, and a shard that learns late only asks the kernel once more.

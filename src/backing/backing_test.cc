@@ -84,6 +84,50 @@ TEST_F(OnDisk, extents_tell_data_from_holes_within_the_device) {
     EXPECT_EQ(backing.extent_at(128 * kib).length, 1 * mib - 192 * kib);
 }
 
+TEST_F(OnDisk, a_second_measure_keeps_offset_and_sizelimit) {
+    Options wanted = options(1 * mib);
+    wanted.offset_bytes = 64 * kib;
+    wanted.sizelimit_bytes = 2 * mib;
+    const auto opened = open_for_test(wanted);
+    ASSERT_NE(opened, nullptr);
+    const Backing& backing = *opened->backing;
+    ASSERT_EQ(backing.measure_again()->size_bytes, 1 * mib - 64 * kib);
+    ASSERT_EQ(::truncate(wanted.path.c_str(), 1 * mib + 700), 0);
+    EXPECT_EQ(backing.measure_again()->size_bytes, 1 * mib - 64 * kib + 512);
+    EXPECT_EQ(backing.measure_again()->bytes_cut, 188u);
+    ASSERT_EQ(::truncate(wanted.path.c_str(), 8 * mib), 0);
+    EXPECT_EQ(backing.measure_again()->size_bytes, 2 * mib);
+    EXPECT_EQ(backing.size_now(), 1 * mib - 64 * kib) << "measuring changed it";
+}
+
+TEST_F(OnDisk, an_image_that_became_too_small_is_named) {
+    Options wanted = options(1 * mib);
+    wanted.offset_bytes = 64 * kib;
+    const auto opened = open_for_test(wanted);
+    ASSERT_NE(opened, nullptr);
+    for (const u64 bytes : {64 * kib, 64 * kib + 100, u64{0}}) {
+        ASSERT_EQ(::truncate(wanted.path.c_str(), static_cast<off_t>(bytes)), 0);
+        const auto measured = opened->backing->measure_again();
+        ASSERT_FALSE(measured.has_value()) << bytes;
+        EXPECT_NE(measured.error().message.find("disk.img: "), std::string::npos);
+    }
+}
+
+TEST_F(OnDisk, a_resized_device_has_its_new_end) {
+    const Options wanted = options(1 * mib);
+    const auto opened = open_for_test(wanted);
+    ASSERT_NE(opened, nullptr);
+    ASSERT_EQ(::truncate(wanted.path.c_str(), 2 * mib), 0);
+    opened->backing->resize(2 * mib);
+    EXPECT_EQ(opened->backing->size_now(), 2 * mib);
+    EXPECT_EQ(opened->backing->extent_at(1 * mib).length, 1 * mib);
+    EXPECT_EQ(opened->operation(Kind::prefetch, {2 * mib - 4096, 4096}).offset, 2 * mib - 4096);
+    // Somebody who was told a larger size may still ask.
+    opened->backing->resize(1 * mib);
+    EXPECT_FALSE(opened->backing->extent_at(1 * mib).hole);
+    EXPECT_GE(opened->backing->extent_at(1 * mib).length, 1u);
+}
+
 TEST_F(OnDisk, every_error_names_the_file_and_leaves_no_descriptor_behind) {
     const auto descriptors = [] {
         const std::filesystem::directory_iterator entries("/proc/self/fd");

@@ -90,10 +90,7 @@ Result<UniqueFd> open_data(int path_fd, const Options& options, const std::strin
     return write_failed(name, number, static_cast<bool>(reopen(path_fd, O_RDONLY)));
 }
 
-Status measure_block_device(Image& image, const std::string& name) {
-    if (ioctl(image.fd.get(), BLKGETSIZE64, &image.size_bytes) != 0) {
-        return fail_errno(errno, "{}: the size of this block device cannot be read", name);
-    }
+Status check_block_device(const Image& image, const std::string& name) {
     int read_only = 0;
     if (ioctl(image.fd.get(), BLKROGET, &read_only) != 0) {
         return fail_errno(errno, "{}: this block device does not answer", name);
@@ -136,19 +133,31 @@ Result<Image> open_image(const Options& options) {
     Image image;
     image.fd = std::move(*fd);
     image.path = absolute(options.path);
-    image.size_bytes = static_cast<u64>(found.st_size);
     image.io_block_bytes = static_cast<u32>(found.st_blksize);
     image.block_device = block_device;
     image.read_only = options.read_only;
     image.device = block_device ? found.st_rdev : found.st_dev;
-    if (block_device) TRY(measure_block_device(image, name));
-    if (image.size_bytes == 0) {
+    if (block_device) TRY(check_block_device(image, name));
+    const Result<u64> bytes = image_bytes(image.fd.get(), name);
+    if (!bytes) return std::unexpected(bytes.error());
+    image.size_bytes = *bytes;
+    return image;
+}
+
+Result<u64> image_bytes(int fd, const std::string& name) {
+    struct stat found = {};
+    if (fstat(fd, &found) != 0) return fail_errno(errno, "{}: its size cannot be read", name);
+    u64 bytes = static_cast<u64>(found.st_size);
+    if (S_ISBLK(found.st_mode) && ioctl(fd, BLKGETSIZE64, &bytes) != 0) {
+        return fail_errno(errno, "{}: the size of this block device cannot be read", name);
+    }
+    if (bytes == 0) {
         return fail(EINVAL,
                     "{}: is empty, so the device would have no bytes; give it a size with "
                     "'truncate -s SIZE FILE'",
                     name);
     }
-    return image;
+    return bytes;
 }
 
 UniqueFd reopen(int fd, int flags) {

@@ -26,6 +26,9 @@ struct Image {
 // error unless options.read_only: a device that turned read-only by itself surprises later.
 Result<Image> open_image(const Options& options);
 
+// How many bytes an open image has now, at least one. `name` as messages show it. Control thread.
+Result<u64> image_bytes(int fd, const std::string& name);
+
 // The same file under a new open file description with its own flags: O_DIRECT by fcntl would
 // change everybody's, and errors of writeback are reported once to each description.
 // `flags` is O_RDWR or O_RDONLY, and O_DIRECT or not. -1 and errno as open(2).

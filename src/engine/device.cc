@@ -18,7 +18,7 @@ Errno Device::admit(const Request& request) const {
     if (changes_data(request.op) && shape.read_only) return Errno::read_only;
     if (request.op == Op::flush) return poisoned() ? Errno::io : Errno::ok;
     if (request.fua && poisoned()) return Errno::io;
-    if (!request.range.fits(shape.size)) {
+    if (!request.range.fits(size_now())) {
         const bool grows = request.op == Op::write || request.op == Op::write_zeroes;
         return grows ? Errno::no_space : Errno::invalid;
     }

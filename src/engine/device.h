@@ -15,6 +15,7 @@ public:
 
     const backing::Backing& backing() const { return backing_; }
     const backing::Geometry& geometry() const { return backing_.geometry(); }
+    u64 size_now() const { return backing_.size_now(); }
 
     // Whether a request may start; any thread. Bounds, alignment and read-only are what a peer can
     // get wrong, so they are errors; what only our own frontends could get wrong is asserted.

@@ -11,6 +11,7 @@ Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
       shard_(shard),
       socket_(std::move(socket)),
       on_ended_(std::move(on_ended)),
+      offered_(service_.export_now()),
       input_(std::make_unique<std::byte[]>(input_bytes)),
       handshake_storage_(std::make_unique<std::byte[]>(negotiation_output_bytes_min)),
       handshake_output_({handshake_storage_.get(), negotiation_output_bytes_min}) {
@@ -22,7 +23,7 @@ Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
         return;
     }
     negotiation_ = std::make_unique<Negotiation>(
-        Negotiation::Options{.exports = service_.exports(), .tls = service_.options().tls});
+        Negotiation::Options{.exports = {&offered_, 1}, .tls = service_.options().tls});
     deadline_start();
     input_consume();
     wake();

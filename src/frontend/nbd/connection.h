@@ -104,6 +104,7 @@ private:
     bool draining_ = false;
     bool input_ended_ = false;  // the client sends no more
     std::string_view closing_reason_;
+    const Export offered_;  // as it was when the client came
     std::unique_ptr<Negotiation> negotiation_;
     std::unique_ptr<Transmission> transmission_;
     std::unique_ptr<TlsChannel> tls_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "base/log.h"
 #include "frontend/nbd/connection.h"
@@ -48,7 +49,6 @@ Service::Service(engine::Device& device, ServiceOptions options, u32 shards)
         std::max({4096U, geometry.physical_block_size, preferred_block_bytes_min});
     export_ = {.name = options_.export_name,
                .description = options_.description,
-               .size_bytes = geometry.size,
                .flags = flags_of(geometry),
                .block_bytes_min = geometry.request_alignment,
                .block_bytes_preferred = std::min(preferred, options_.request_bytes_max),
@@ -147,11 +147,18 @@ void Service::post(u32 index, std::function<void(Post&)> work) {
 
 u16 Service::kernel_flags() const { return export_.flags; }
 
-// What the driver was told by netlink, there is no handshake. Its requests are whole blocks.
+Export Service::export_now() const {
+    Export item = export_;
+    item.size_bytes = device_.size_now();
+    return item;
+}
+
+// What the driver was told by netlink, there is no handshake. Its requests are whole blocks. Its
+// size changes while it is connected, so the end of the device is left to the engine's admission.
 Agreement Service::kernel_agreement() const {
     return {.style = ReplyStyle::simple,
             .flags = export_.flags,
-            .size_bytes = export_.size_bytes,
+            .size_bytes = std::numeric_limits<i64>::max(),
             .block_bytes_min = export_.block_bytes_min,
             .payload_bytes_max = request_bytes_max};
 }

@@ -97,7 +97,8 @@ private:
 
     // What connections and listeners use, on shards' threads.
     const ServiceOptions& options() const { return options_; }
-    std::span<const Export> exports() const { return {&export_, 1}; }
+    // With the size that the device has now, so each connection asks for its own.
+    Export export_now() const;
     engine::Survey& survey() { return survey_; }
     Agreement kernel_agreement() const;
     Transmission::Options transmission_options() const;
@@ -117,7 +118,7 @@ private:
     // Constant after construction.
     engine::Device& device_;
     const ServiceOptions options_;
-    Export export_;
+    Export export_;  // without its size
     std::vector<Post> posts_;
 
     engine::Survey survey_;

@@ -13,6 +13,7 @@
 #include <semaphore>
 #include <thread>
 
+#include "engine/freeze.h"
 #include "frontend/nbd/test_client.h"
 #include "io/uring.h"
 
@@ -114,6 +115,31 @@ protected:
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
         service_->adopt(UniqueFd(fds[0]), Service::Begin::transmission, 1, std::move(on_ended));
         return Client(UniqueFd(fds[1]));
+    }
+
+    // As the control thread does it.
+    void resize(u64 bytes) {
+        engine::Freeze freeze(shards_);
+        ASSERT_TRUE(freeze.wait(patience_ms));
+        backing_->resize(bytes);
+    }
+    // The size that a new client is told.
+    static u64 size_told(const Client& client) {
+        client.say(hello().option(wire::option_export_name));
+        const std::string heard =
+            client.hear(sizeof(wire::Greeting) + sizeof(wire::ExportNameReply));
+        Reader reader(std::as_bytes(std::span(heard)).subspan(sizeof(wire::Greeting)));
+        wire::ExportNameReply reply;
+        EXPECT_TRUE(reader.take(reply));
+        return reply.size;
+    }
+    static wire::Error answer_to(const Client& client, const Script& request) {
+        client.say(request);
+        const std::string heard = client.hear(sizeof(wire::SimpleReply));
+        Reader reader(std::as_bytes(std::span(heard)));
+        wire::SimpleReply reply;
+        EXPECT_TRUE(reader.take(reply));
+        return static_cast<wire::Error>(u32{reply.error});
     }
 
     static Script request(u16 type, u64 cookie, u64 offset, u32 length) {
@@ -227,6 +253,32 @@ TEST_F(ServiceTest, BlockStatusTellsHoles) {
     ASSERT_TRUE(reader.take(extent));
     EXPECT_EQ(extent.length, 1u << 20);
     EXPECT_EQ(extent.flags, wire::state_hole | wire::state_zero);
+}
+
+TEST_F(ServiceTest, ANewSizeIsToldToThoseWhoComeLater) {
+    begin();
+    const Client early = listen_and_connect();
+    EXPECT_EQ(size_told(early), image_bytes);
+    resize(image_bytes / 2);
+    const Client late = listen_and_connect();
+    EXPECT_EQ(size_told(late), image_bytes / 2);
+    using wire::Error;
+    const u64 behind = image_bytes / 2;
+    EXPECT_EQ(answer_to(early, request(wire::command_read, 1, behind, 512)), Error::einval);
+    EXPECT_EQ(answer_to(early, request(wire::command_write_zeroes, 2, behind, 512)), Error::enospc);
+    EXPECT_EQ(answer_to(early, request(wire::command_write_zeroes, 3, 0, 512)), Error::none);
+    resize(image_bytes);
+    EXPECT_EQ(answer_to(early, request(wire::command_write_zeroes, 4, behind, 512)), Error::none);
+    EXPECT_EQ(answer_to(late, request(wire::command_write_zeroes, 5, behind, 512)), Error::enospc);
+}
+
+TEST_F(ServiceTest, TheKernelsDriverReachesWhatANewSizeAdds) {
+    begin();
+    const Client kernel = adopt();
+    const Script behind = request(wire::command_write_zeroes, 1, image_bytes, 4096);
+    EXPECT_EQ(answer_to(kernel, behind), wire::Error::enospc);
+    resize(2 * image_bytes);
+    EXPECT_EQ(answer_to(kernel, behind), wire::Error::none);
 }
 
 TEST_F(ServiceTest, ConnectionsAreSpreadOverTheShards) {
