@@ -38,6 +38,7 @@ struct Parsed {
     Detach detach;
     List list;
     StatusOf status;
+    Resize resize;
     Recover recover;
     Doctor doctor;
 };
@@ -113,6 +114,10 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     auto& status = *app.add_subcommand("status", "one device and its counters");
     status.add_option("TARGET", parsed.status.target, "device, name, image or URI")->required();
     status.add_flag("--json", parsed.status.json, "print an object");
+
+    auto& resize = *app.add_subcommand("resize", "give a device in use the size its image has now");
+    resize.add_option("TARGET", parsed.resize.target, "device, name, image or URI")->required();
+    resize.add_flag("--json", parsed.resize.json, "print an object");
 
     auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
     recover.add_option("TARGET", parsed.recover.targets, "device, name, image or URI");
@@ -228,6 +233,7 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     }
     if (verb == "list") return parsed.list;
     if (verb == "status") return parsed.status;
+    if (verb == "resize") return parsed.resize;
     return parsed.doctor;
 }
 

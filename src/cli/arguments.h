@@ -41,6 +41,11 @@ struct StatusOf {
     bool json = false;
 };
 
+struct Resize {
+    std::string target;
+    bool json = false;
+};
+
 struct Recover {
     std::vector<std::string> targets;
     bool all = false;
@@ -51,7 +56,7 @@ struct Doctor {
     bool json = false;
 };
 
-using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Recover, Doctor>;
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Recover, Doctor>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

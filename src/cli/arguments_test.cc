@@ -107,6 +107,13 @@ TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
     EXPECT_EQ(parse({"detach", "--all", "a"}).error(), exit_usage);
 }
 
+TEST(Arguments, of_resize_name_one_device) {
+    EXPECT_EQ(parsed<Resize>({"resize", "a"}).target, "a");
+    EXPECT_TRUE(parsed<Resize>({"resize", "--json", "a"}).json);
+    EXPECT_EQ(parse({"resize"}).error(), exit_usage);
+    EXPECT_EQ(parse({"resize", "a", "b"}).error(), exit_usage);
+}
+
 TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
     const std::vector<std::vector<std::string>> all = {{},
                                                        {"frobnicate"},

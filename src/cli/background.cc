@@ -23,12 +23,16 @@ Result<json> start_in_background(const std::vector<std::string>& arguments,
     if (device->contains("note") && (*device)["note"].is_string()) {
         print_error((*device)["note"].get<std::string>());
     }
-    if (device->contains("warnings") && (*device)["warnings"].is_array()) {
-        for (const json& warning : (*device)["warnings"]) {
-            if (warning.is_string()) print_warning(warning.get<std::string>());
-        }
-    }
+    print_warnings(*device);
     return std::move(*device);
+}
+
+void print_warnings(const json& object) {
+    const auto found = object.find("warnings");
+    if (found == object.end() || !found->is_array()) return;
+    for (const json& warning : *found) {
+        if (warning.is_string()) print_warning(warning.get<std::string>());
+    }
 }
 
 int report(const Error& error) {

@@ -15,6 +15,9 @@ namespace ringloop::cli {
 Result<nlohmann::json> start_in_background(const std::vector<std::string>& arguments,
                                            control::WhenInterrupted when_interrupted);
 
+// Those of an object that a server has sent.
+void print_warnings(const nlohmann::json& object);
+
 // Prints the error; the exit code that stands for it.
 int report(const Error& error);
 

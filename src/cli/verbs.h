@@ -10,6 +10,7 @@ int run(const Serve& command);
 int run(const Detach& command);
 int run(const List& command);
 int run(const StatusOf& command);
+int run(const Resize& command);
 int run(const Recover& command);
 int run(const Doctor& command);
 

@@ -16,7 +16,6 @@ namespace {
 // The sum of what a server's end may take: requests in flight, the last sync, the kernel's part.
 constexpr u64 stop_timeout_ms = 240'000;
 constexpr u64 node_timeout_ms = 10'000;
-constexpr u64 answer_timeout_ms = 2'000;
 
 Error in_use(const std::string& device, const std::vector<std::string>& holders) {
     std::string who;
@@ -165,8 +164,8 @@ void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid) {
 }
 
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question) {
-    const Deadline deadline(answer_timeout_ms);
+                               std::string_view question, u64 timeout_ms) {
+    const Deadline deadline(timeout_ms);
     auto server = reach_server(directory, name, deadline);
     if (!server) return std::unexpected(std::move(server).error());
     TRY(server->ask(question));

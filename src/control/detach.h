@@ -19,7 +19,8 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device, const Deta
 void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid);
 
 // Asks the server of a device. A server that is starting or does not answer is an error.
+inline constexpr u64 answer_timeout_ms = 2'000;  // of a question that is answered at once
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question);
+                               std::string_view question, u64 timeout_ms = answer_timeout_ms);
 
 }  // namespace ringloop::control

@@ -1,6 +1,7 @@
 #include "control/nbd_transport.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -251,6 +252,10 @@ Status NbdTransport::attend() {
     return {};
 }
 
+Status NbdTransport::resize(u64 size_bytes) {
+    return nbd::kernel_resize(index_, backend_identifier_, size_bytes);
+}
+
 Status NbdTransport::stop() {
     if (ownership_ == Ownership::gone) return {};
     if (ownership_ == Ownership::taken_over) {
@@ -283,6 +288,12 @@ Status NbdTransport::remove() {
         drop_partitions(index_);
     }
     return {};
+}
+
+std::string new_backend_identifier() {
+    u64 number = 0;
+    [[maybe_unused]] const ssize_t length = ::getrandom(&number, sizeof number, 0);
+    return fmt::format("ringloop-{:016x}", number);
 }
 
 Status nbd_usable() {

@@ -33,6 +33,7 @@ public:
 
     Status bring_up() override;
     Status attend() override;
+    Status resize(u64 size_bytes) override;
     Status stop() override;
     Status remove() override;
 
@@ -71,6 +72,9 @@ private:
     std::condition_variable ended_;
     std::vector<Link> links_;  // guarded by mutex_; the number of them is constant
 };
+
+// By which a device is told from one that got the same number later.
+std::string new_backend_identifier();
 
 // Whether the driver is there, or can be loaded, and this user may ask it.
 Status nbd_usable();

@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -16,8 +14,10 @@
 #include "control/flush.h"
 #include "control/harden.h"
 #include "control/holders.h"
+#include "control/nbd_transport.h"
 #include "control/notify.h"
 #include "control/ready.h"
+#include "control/resize.h"
 #include "control/runtime_dir.h"
 #include "control/serve_stdio.h"
 #include "control/shard_threads.h"
@@ -36,22 +36,6 @@ using nlohmann::json;
 constexpr u64 flush_timeout_ms = 30'000;
 constexpr u64 dead_requests_timeout_ms = 30'000;
 constexpr u64 dead_sockets_patience_ms = 5'000;
-
-std::string utc_now() {
-    const std::time_t now = std::time(nullptr);
-    std::tm parts{};
-    ::gmtime_r(&now, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
-}
-
-// By which a device of nbd.ko is told from one that got the same number later.
-std::string new_backend_identifier() {
-    u64 number = 0;
-    [[maybe_unused]] const ssize_t length = ::getrandom(&number, sizeof number, 0);
-    return fmt::format("ringloop-{:016x}", number);
-}
 
 class Server {
 public:
@@ -86,6 +70,7 @@ private:
     Status serve_until_told();
     void flush_users() const;
     std::string answer_to(const Question& question);
+    Result<json> resize();
     DeviceState state_now() const;
 
     Status take_down();
@@ -405,9 +390,7 @@ Status Server::announce() {
     }
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
-        const std::string text =
-            fmt::format("{}: the last {} bytes are less than a sector and cannot be reached",
-                        options_.image, cut);
+        const std::string text = cut_text(options_.image, cut);
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
@@ -464,8 +447,24 @@ std::string Server::answer_to(const Question& question) {
                                      shards_.stats()));
     }
     if (verb == "ping") return dump_json({{"ok", true}});
+    if (verb == "resize") {
+        const auto resized = resize();
+        return dump_json(resized ? *resized : json{{"error", resized.error().message}});
+    }
     if (verb == "stop") return "";
-    return dump_json({{"error", "not understood; verbs: status, ping, stop"}});
+    return dump_json({{"error", "not understood; verbs: status, ping, resize, stop"}});
+}
+
+Result<json> Server::resize() {
+    const auto resized = resize_device({*backing_, shards_, transports_}, state_);
+    if (!resized) {
+        log::warning("{}", resized.error().message);
+        return std::unexpected(resized.error());
+    }
+    const u64 previous = std::exchange(state_.size_bytes, resized->size_bytes);
+    if (previous != state_.size_bytes) TRY(directory_.write_state(state_));
+    log::info("{}", to_text(*resized, state_.device));
+    return to_json(*resized, state_);
 }
 
 // A signal asks nobody whether the device is in use. What was written to it is saved all the same.

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/assert.h"
+#include "engine/freeze.h"
 #include "io/uring.h"
 
 namespace ringloop::control {
@@ -83,6 +84,21 @@ void ShardThreads::publish(u32 index, engine::Shard& shard) {
     workers_[index].settled = true;
     if (stopping_) shard.stop();
     changed_.notify_all();
+}
+
+bool ShardThreads::while_frozen(u32 timeout_ms, const std::function<void()>& change) {
+    std::vector<engine::Shard*> shards;
+    {
+        // They stay: a loop ends by stop() only, which this thread calls.
+        const std::lock_guard lock(mutex_);
+        for (const Worker& worker : workers_) {
+            if (worker.shard) shards.push_back(worker.shard);
+        }
+    }
+    engine::Freeze freeze(shards);
+    if (!freeze.wait(timeout_ms)) return false;
+    change();
+    return true;
 }
 
 bool ShardThreads::stop() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -26,6 +27,10 @@ public:
     // `held_fd`, if any, is kept open by the rings until their last request has ended, even when
     // this process is killed.
     Status start(Transports& transports, engine::Device& device, int held_fd = -1);
+
+    // Runs `change` on this thread while no shard serves and nothing is in flight. False: requests
+    // were still with the image after timeout_ms, so it was not run.
+    [[nodiscard]] bool while_frozen(u32 timeout_ms, const std::function<void()>& change);
 
     // Ends the loops and joins the threads. False when one did not end in time: the process must
     // exit then, because the thread still uses what would be destroyed.

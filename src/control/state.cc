@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <ctime>
 #include <limits>
 
 namespace ringloop::control {
@@ -163,6 +164,15 @@ DeviceState read_fields(Fields& fields) {
 }
 
 }  // namespace
+
+std::string utc_now() {
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
 
 DeviceOptions recover_options(const DeviceState& state) {
     return {.image = state.backing_file,

@@ -55,6 +55,9 @@ struct DeviceState {
     bool operator==(const DeviceState&) const = default;
 };
 
+// As started_at has it.
+std::string utc_now();
+
 // The options that make the same device again from the same image, with the sector size that it
 // has now rather than a default that may have changed.
 DeviceOptions recover_options(const DeviceState& state);

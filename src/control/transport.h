@@ -5,6 +5,7 @@
 //   join                  shard threads    each shard gets its queue
 //   bring_up              control thread   shards serve; the device is usable when it returns
 //   attend                control thread   shards serve; whenever its Attention was raised
+//   resize                control thread   shards serve; the kernel shows another size afterwards
 //   stop                  control thread   shards serve; no request is left when it returns
 //   leave                 shard threads    each gives its queue back, its loop has ended
 //   remove                control thread   the device is gone
@@ -45,6 +46,10 @@ public:
     virtual Status bring_up() = 0;
     // An error: the device is lost, and the server should end.
     virtual Status attend() { return {}; }
+    // Whether the device can be resized here; changes nothing. Without a device there is nobody to
+    // tell: clients of sockets ask when they connect.
+    virtual Status may_resize() { return {}; }
+    virtual Status resize(u64 size_bytes [[maybe_unused]]) { return {}; }
     virtual Status stop() = 0;
     virtual Status remove() = 0;
 };

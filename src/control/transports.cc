@@ -110,6 +110,16 @@ Status Transports::attend() {
     return {};
 }
 
+Status Transports::may_resize() {
+    for (const auto& transport : transports_) TRY(transport->may_resize());
+    return {};
+}
+
+Status Transports::resize(u64 size_bytes) {
+    for (const auto& transport : transports_) TRY(transport->resize(size_bytes));
+    return {};
+}
+
 // The kernel's driver disconnects first, so that what it still has in flight is answered.
 Status Transports::stop() {
     for (const auto& transport : transports_) TRY(transport->stop());

@@ -50,6 +50,8 @@ public:
 
     Status bring_up();
     Status attend();
+    Status may_resize();
+    Status resize(u64 size_bytes);
     Status stop();
     Status remove();
 

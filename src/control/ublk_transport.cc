@@ -180,6 +180,18 @@ Status UblkTransport::bring_up() {
     return {};
 }
 
+Status UblkTransport::may_resize() {
+    const auto features = control_.features();
+    if (!features) return std::unexpected(features.error());
+    if ((features->value_or(0) & abi::ublk::flag_update_size) != 0) return {};
+    return fail(EOPNOTSUPP,
+                "{}: this kernel ({}) cannot change the size of a ublk device in use (Linux 6.16 "
+                "can): detach it and attach the image again",
+                device_path(), kernel_release());
+}
+
+Status UblkTransport::resize(u64 size_bytes) { return control_.resize(info_.id, size_bytes); }
+
 Status UblkTransport::stop() {
     if (ownership_ == Ownership::gone) return {};
     if (ownership_ == Ownership::taken_over) {

@@ -30,6 +30,8 @@ public:
     void leave(u32 index) override;
 
     Status bring_up() override;
+    Status may_resize() override;
+    Status resize(u64 size_bytes) override;
     Status stop() override;
     Status remove() override;
 

@@ -1,0 +1,76 @@
+#include "control/resize.h"
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "base/size.h"
+
+namespace ringloop::control {
+namespace {
+
+// Whoever asks for a resize waits, and so do all requests; a disk that is merely slow is faster.
+constexpr u32 freeze_timeout_ms = 10'000;
+
+}  // namespace
+
+Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state) {
+    const auto measured = parts.backing.measure_again();
+    if (!measured) return std::unexpected(measured.error());
+    const Resized resized = {.size_bytes = measured->size_bytes,
+                             .previous_bytes = state.size_bytes,
+                             .bytes_cut = measured->bytes_cut};
+    // The engine differs from what users know after a resize that failed half way.
+    const bool engine_has_it = parts.backing.size_now() == resized.size_bytes;
+    if (engine_has_it && resized.size_bytes == resized.previous_bytes) return resized;
+    TRY(parts.transports.may_resize());
+
+    const auto engine = [&](u64 size_bytes) -> Status {
+        if (engine_has_it) return {};
+        if (parts.shards.while_frozen(freeze_timeout_ms,
+                                      [&] { parts.backing.resize(size_bytes); })) {
+            return {};
+        }
+        return fail(ETIMEDOUT,
+                    "{}: requests are still with the image after {} s; see that its disk or "
+                    "server answers, then resize again",
+                    state.device, freeze_timeout_ms / 1000);
+    };
+    // Not while the shards are frozen: the driver may wait for its requests in flight.
+    const auto kernel = [&](u64 size_bytes) { return parts.transports.resize(size_bytes); };
+    TRY(change_size(resized.previous_bytes, resized.size_bytes, engine, kernel));
+    return resized;
+}
+
+Status change_size(u64 from_bytes, u64 to_bytes, const SizeStep& engine, const SizeStep& kernel) {
+    const bool grows = to_bytes > from_bytes;
+    TRY((grows ? engine : kernel)(to_bytes));
+    return (grows ? kernel : engine)(to_bytes);
+}
+
+std::string cut_text(const std::string& image, u64 bytes_cut) {
+    return fmt::format("{}: the last {} bytes are less than a sector and cannot be reached", image,
+                       bytes_cut);
+}
+
+std::string to_text(const Resized& resized, const std::string& device) {
+    const std::string now =
+        fmt::format("{} ({} bytes)", format_size(resized.size_bytes), resized.size_bytes);
+    if (resized.size_bytes == resized.previous_bytes) {
+        return fmt::format("{}: {} as before", device, now);
+    }
+    return fmt::format("{}: {} now, {} before", device, now, format_size(resized.previous_bytes));
+}
+
+nlohmann::json to_json(const Resized& resized, const DeviceState& state) {
+    nlohmann::json object = {{"name", state.name},
+                             {"device", state.device},
+                             {"size_bytes", resized.size_bytes},
+                             {"previous_size_bytes", resized.previous_bytes},
+                             {"warnings", nlohmann::json::array()}};
+    if (resized.bytes_cut > 0) {
+        object["warnings"].push_back(cut_text(state.backing_file, resized.bytes_cut));
+    }
+    return object;
+}
+
+}  // namespace ringloop::control
