@@ -64,11 +64,15 @@ truncate -s 1M image
 truncate -s 10M image
 assert_match "$("$RINGLOOP" resize image)" "\(1048576 bytes\) now, 512 KiB before$"
 
-# Nobody answers for a dead server.
+# Nobody answers for a dead server, and the next one serves what clients know.
+truncate -s 700K image
+"$RINGLOOP" resize image >/dev/null
+truncate -s 10M image
 kill_server image
 run_program "$RINGLOOP" resize image
 assert_match "$stderr" "its server died: ringloop recover socket0$"
 "$RINGLOOP" recover image >/dev/null
-assert_match "$("$RINGLOOP" status --json image)" '"size_bytes": 1048576,'
+assert_match "$("$RINGLOOP" status --json image)" '"size_bytes": 192512,'
+assert_eq "$(nbdinfo --size "$uri")" 192512 "the size after the recovery"
 "$RINGLOOP" detach image
 assert_nothing_left

@@ -78,10 +78,11 @@ void drop_partitions(u32 index) {
 }
 
 // The disk keeps what it was connected with, so the image must still be what it was.
-Status check_same_disk(const DeviceState& state, u32 index, const backing::Geometry& geometry) {
+Status check_same_disk(const DeviceState& state, u32 index, const TransportContext& context) {
+    const backing::Geometry& geometry = context.geometry;
     const std::string directory = directory_of(index);
     constexpr u64 sector_bytes = 512;  // of sysfs, whatever the block size
-    const std::string size = fmt::format("{}", geometry.size / sector_bytes);
+    const std::string size = fmt::format("{}", context.size_bytes / sector_bytes);
     if (read_line(directory + "/size") != size) {
         return fail(EINVAL, "{} has {} sectors, but {} makes {} now; give the image its size back",
                     state.device, read_line(directory + "/size"), state.backing_file, size);
@@ -172,7 +173,7 @@ Result<std::unique_ptr<Transport>> NbdTransport::take_over(const DeviceState& st
     const auto index = nbd::kernel_device_index(state.device);
     if (!index || !state.nbd) return fail(EINVAL, "{}: not an nbd device", state.device);
     TRY(nbd_usable());
-    TRY(check_same_disk(state, *index, context.geometry));
+    TRY(check_same_disk(state, *index, context));
     const std::size_t connections = entries_of(directory_of(*index) + "/mq").size();
     if (connections == 0) return fail(ENODEV, "{}: the driver has no queues for it", state.device);
     return std::unique_ptr<Transport>(new NbdTransport(

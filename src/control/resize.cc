@@ -1,9 +1,11 @@
 #include "control/resize.h"
 
 #include <cerrno>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/size.h"
+#include "control/files.h"
 
 namespace ringloop::control {
 namespace {
@@ -45,6 +47,16 @@ Status change_size(u64 from_bytes, u64 to_bytes, const SizeStep& engine, const S
     const bool grows = to_bytes > from_bytes;
     TRY((grows ? engine : kernel)(to_bytes));
     return (grows ? kernel : engine)(to_bytes);
+}
+
+u64 size_known_to_users(const DeviceState& state) {
+    if (state.transport == TransportChoice::socket) return state.size_bytes;
+    constexpr u64 sector_bytes = 512;  // of sysfs, whatever the block size
+    const std::string disk = state.device.substr(state.device.rfind('/') + 1);
+    const std::string sectors = read_line("/sys/block/" + disk + "/size");
+    u64 count = 0;
+    std::from_chars(sectors.data(), sectors.data() + sectors.size(), count);
+    return count > 0 ? count * sector_bytes : state.size_bytes;
 }
 
 std::string cut_text(const std::string& image, u64 bytes_cut) {

@@ -36,6 +36,10 @@ Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& stat
 using SizeStep = std::function<Status(u64 size_bytes)>;
 Status change_size(u64 from_bytes, u64 to_bytes, const SizeStep& engine, const SizeStep& kernel);
 
+// The size with which a device of a dead server goes on, whatever became of its image: what the
+// kernel shows, or what clients were told. Only a resize changes it.
+u64 size_known_to_users(const DeviceState& state);
+
 // What is said of an image's tail, at start too.
 std::string cut_text(const std::string& image, u64 bytes_cut);
 

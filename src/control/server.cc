@@ -241,6 +241,12 @@ Status Server::open_backing() {
     auto backing = backing::Backing::open(backing_options(options_));
     if (!backing) return std::unexpected(std::move(backing).error());
     backing_ = std::move(*backing);
+    if (recovering()) {
+        // The image may have grown since; no shard exists yet.
+        const u64 known = size_known_to_users(state_);
+        if (known < backing_->size_now()) backing_->resize(known);
+        state_.size_bytes = backing_->size_now();
+    }
     device_.emplace(*backing_);
     return {};
 }
@@ -295,6 +301,7 @@ Status Server::create_device() {
 
 Status Server::create_block_device() {
     const TransportContext context{.geometry = backing_->geometry(),
+                                   .size_bytes = backing_->size_now(),
                                    .service = transports_.service(),
                                    .service_shards = transports_.service_shards(),
                                    .attention = &attention_,

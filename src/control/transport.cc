@@ -31,7 +31,7 @@ Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,
                                                        const TransportContext& context) {
     if (state.transport == TransportChoice::nbd) return NbdTransport::take_over(state, context);
     ASSERT(state.transport == TransportChoice::ublk);
-    return UblkTransport::take_over(state, context.geometry);
+    return UblkTransport::take_over(state, context);
 }
 
 bool may_remain(const DeviceState& state) {

@@ -57,6 +57,7 @@ public:
 // What the transports of one device share. Outlives them.
 struct TransportContext {
     const backing::Geometry& geometry;
+    u64 size_bytes = 0;               // of the device; the image may have more
     nbd::Service* service = nullptr;  // null: only ublk is wanted
     u32 service_shards = 0;
     const Attention* attention = nullptr;

@@ -76,13 +76,14 @@ Status start_recovery(ublk::Control& control, u32 id) {
 
 // The disk keeps what it was started with, so the image must still be what it was.
 Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params,
-                       const backing::Geometry& geometry) {
+                       const TransportContext& context) {
+    const backing::Geometry& geometry = context.geometry;
     constexpr u64 sector_bytes = 512;  // the driver's unit, whatever the block size
     const u64 size = params.basic.device_sectors * sector_bytes;
     const u64 block = u64{1} << (params.basic.logical_block_shift & 31);
-    if (size != geometry.size) {
+    if (size != context.size_bytes) {
         return fail(EINVAL, "{} has {} bytes, but {} makes {} now; give the image its size back",
-                    state.device, size, state.backing_file, geometry.size);
+                    state.device, size, state.backing_file, context.size_bytes);
     }
     if (block != geometry.sector_size) {
         return fail(EINVAL, "{} has sectors of {} bytes, but {} makes {} now", state.device, block,
@@ -133,21 +134,21 @@ Status UblkTransport::prepare(const backing::Geometry& geometry) {
 }
 
 Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& state,
-                                                            const backing::Geometry& geometry) {
+                                                            const TransportContext& context) {
     const auto id = ublk::id_of(state.device);
     if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
     auto control = open_control();
     if (!control) return std::unexpected(std::move(control).error());
     const auto params = control->params(*id);
     if (!params) return std::unexpected(params.error());
-    TRY(check_same_disk(state, *params, geometry));
+    TRY(check_same_disk(state, *params, context));
     TRY(start_recovery(*control, *id));
     const auto info = control->info(*id);
     if (!info) return std::unexpected(info.error());
     auto char_fd = ublk::open_char_device(*id);
     if (!char_fd) return std::unexpected(std::move(char_fd).error());
-    std::unique_ptr<UblkTransport> transport(
-        new UblkTransport(std::move(*control), *info, Ownership::taken_over, geometry.sector_size));
+    std::unique_ptr<UblkTransport> transport(new UblkTransport(
+        std::move(*control), *info, Ownership::taken_over, context.geometry.sector_size));
     transport->char_fd_ = std::move(*char_fd);
     return transport;
 }

@@ -18,7 +18,7 @@ public:
                                                      const backing::Geometry& geometry,
                                                      const Announce& announce);
     static Result<std::unique_ptr<Transport>> take_over(const DeviceState& state,
-                                                        const backing::Geometry& geometry);
+                                                        const TransportContext& context);
     ~UblkTransport() override;
 
     TransportChoice kind() const override { return TransportChoice::ublk; }

@@ -40,10 +40,14 @@ umount /mnt
 e2fsck -fn "$device"
 assert_match "$("$RINGLOOP" resize "$device")" "as before$" "a resize to the same size"
 
-# The next server finds the disk as large as the image.
+# The next server goes on with the size that the disk has, and only a resize changes it.
+truncate -s 300M "$image"
 kill_server "$device"
 "$RINGLOOP" recover "$device"
+assert_eq "$(blockdev --getsize64 "$device")" $((256 << 20)) "what the kernel shows"
+assert_eq "$(status_value "$device" size_bytes)" $((256 << 20)) "what the status shows"
 e2fsck -fn "$device"
+resize 300
 
 mount "$device" /mnt
 rm /mnt/large

@@ -15,6 +15,11 @@ assert_eq "$(blockdev --getsize64 "$device")" $((96 << 20)) "what the kernel sho
 assert_eq "$(status_value "$device" size_bytes)" $((96 << 20)) "what the status shows"
 DEVICE=$device SECONDS_TO_RUN=5 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log ||
     die "fio: $(<fio.log)"
+# The next server of it keeps its size, too.
+kill_server "$device"
+"$RINGLOOP" recover "$device"
+assert_eq "$(status_value "$device" size_bytes)" $((96 << 20)) "what the status shows"
+dd if="$device" of=/dev/null bs=1M iflag=direct status=none
 
 detach "$device"
 attach --transport ublk "$image"
