@@ -202,7 +202,14 @@ Result<wire::Params> Control::params(u32 id) {
     return params;
 }
 
+// The driver looks at nothing: without a disk, which somebody else may have stopped, kernels that
+// lack a later fix follow a null pointer.
 Status Control::resize(u32 id, u64 size_bytes) {
+    const auto device = info(id);
+    if (!device) return std::unexpected(device.error());
+    if (device->state != wire::state_live) {
+        return fail(ENODEV, "ublk device {} has no disk any more: detach it", id);
+    }
     return run(Step::update_size, id, size_bytes >> wire::sector_shift);
 }
 

@@ -59,7 +59,8 @@ public:
     Status set_params(const DeviceInfo& info, const backing::Geometry& geometry);
     // What the kernel was told: a server that takes the device over must still fit it.
     Result<abi::ublk::Params> params(u32 id);
-    // Of a device that is started; whole sectors. Whether the driver can, features() tells.
+    // Of a device that is started; whole sectors. Whether the driver can, features() tells. ENODEV:
+    // the disk is gone.
     Status resize(u32 id, u64 size_bytes);
     // Blocks until every tag of every queue was fetched, so the shards must be serving. Scans
     // partitions: reads are served before it returns. The caller's process must be the one that
