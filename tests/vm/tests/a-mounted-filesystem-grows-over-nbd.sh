@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.1
 # timeout: 300
 # The image grows and shrinks under a device of nbd.ko, while it is written to and while it is
 # mounted, and the kernel learns of it by `ringloop resize`.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.1
 # timeout: 240
 # The server of an nbd.ko device is killed twice under a load that checks every block that was
 # acknowledged, and once more under a mounted filesystem. Nobody sees an error.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.1
 # timeout: 120
 # The image is a block device that grows, and then one that does not answer.
 source "$(dirname "$0")/../lib.sh"

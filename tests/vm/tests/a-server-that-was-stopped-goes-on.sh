@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.12
 # timeout: 240
 # With several connections the nbd driver gives up those whose requests take too long. The server,
 # which only was stopped for a while, gives it new ones, and no request is lost.

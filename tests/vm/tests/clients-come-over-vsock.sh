@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.1
 # timeout: 60
 # The guest talks to itself (VMADDR_CID_LOCAL) as it would to its host.
 source "$(dirname "$0")/../lib.sh"

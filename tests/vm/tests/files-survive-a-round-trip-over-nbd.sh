@@ -1,5 +1,5 @@
 #!/bin/bash
-# kernel: any
+# kernel: 6.1
 # timeout: 300
 # The same over nbd.ko.
 transport=nbd
