@@ -71,7 +71,8 @@ std::string facts_table(const json& object) {
         rows.push_back({field, text_of(object, field)});
     }
     for (const std::string& uri : uris_of(object)) rows.push_back({"uri", uri});
-    for (const char* field : {"connections", "connections_accepted", "handshakes_failed"}) {
+    for (const char* field :
+         {"connections", "connections_accepted", "handshakes_failed", "connections_broken"}) {
         if (object.contains(field)) rows.push_back({field, text_of(object, field)});
     }
     for (const char* field : {"size_bytes", "offset_bytes", "sizelimit_bytes"}) {

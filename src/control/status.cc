@@ -76,6 +76,7 @@ json status_json(const LiveState& live, std::span<const engine::ShardStats* cons
         object["connections"] = live.clients->connections;
         object["connections_accepted"] = live.clients->accepted;
         object["handshakes_failed"] = live.clients->handshakes_failed;
+        object["connections_broken"] = live.clients->broken;
     }
     object["stats"] = stats_json(shards);
     return object;

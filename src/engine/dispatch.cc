@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/vectors.h"
+
 namespace ringloop::engine {
 namespace {
 
@@ -37,17 +39,6 @@ u64 fill_zeroes(Transfer& transfer) {
         filled += length;
     }
     return filled;
-}
-
-void drop_from_vectors(Transfer& transfer, u64 bytes) {
-    while (bytes > 0) {
-        iovec& vector = transfer.vectors[transfer.vector_first];
-        const u64 taken = std::min<u64>(bytes, vector.iov_len);
-        vector.iov_base = static_cast<std::byte*>(vector.iov_base) + taken;
-        vector.iov_len -= taken;
-        if (vector.iov_len == 0) ++transfer.vector_first;
-        bytes -= taken;
-    }
 }
 
 // What lies behind the end of a truncated image reads as zeroes, with the error beside it.
@@ -186,7 +177,7 @@ void Dispatch::access_moved(Transfer& transfer, u64 bytes) {
         access_failed(transfer, Errno::io);
         return;
     }
-    if (moves_data(transfer)) drop_from_vectors(transfer, bytes);
+    if (moves_data(transfer)) drop_front(transfer.vectors.data(), transfer.vector_first, bytes);
     transfer.range.offset += bytes;
     transfer.range.length -= bytes;
     transfer.retries = 0;

@@ -47,8 +47,6 @@ struct Operation {
     // read to writev: a system call on this thread when the pass begins, not an entry of the ring.
     // Worth it for what the page cache answers at once; with RWF_NOWAIT it cannot block.
     bool on_thread = false;
-    // receive: there is probably nothing yet, so wait for it before the first try.
-    bool poll_first = false;
     FileRef file;
     u64 offset = 0;             // bytes
     u64 length = 0;             // bytes

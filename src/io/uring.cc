@@ -99,7 +99,6 @@ void encode_receive(io_uring_sqe& sqe, const Operation& operation) {
         set_up(sqe, IORING_OP_RECV, operation, operation.data, static_cast<u32>(operation.length));
     }
     sqe.off = 0;
-    if (operation.poll_first) sqe.ioprio = IORING_RECVSEND_POLL_FIRST;
 }
 
 void encode_send(io_uring_sqe& sqe, const Operation& operation) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/vectors.h"
+
 namespace ringloop::nbd {
 
 Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
@@ -94,7 +96,6 @@ void Connection::receive_start() {
             operation.message = &receive_message_;
         }
     }
-    operation.poll_first = drained_;
     submit(receive_, receive_on_socket);
 }
 
@@ -107,7 +108,6 @@ void Connection::receive_on_socket(io::Completion& completion) {
     if (result == -EINTR || result == -EAGAIN) return;
     if (result < 0) return self.close_start(errno_text(-result));
     if (result == 0) return self.input_on_end();
-    self.drained_ = static_cast<u64>(result) < self.receive_.operation.length;
     if (self.tls_) {
         self.tls_->received(static_cast<u32>(result));
         return self.input_consume();
@@ -255,7 +255,7 @@ u64 Connection::gather() {
     }
     if (!transmission_) return sending_bytes_;
     while (vector_count_ + slot_vectors_max <= vectors_max && sending_bytes_ < send_bytes_max) {
-        Slot* slot = transmission_->outgoing(true);
+        Slot* slot = transmission_->outgoing();
         if (!slot) break;
         gather_slot(*slot);
         sending_.push(*slot);
@@ -291,16 +291,9 @@ void Connection::send_on_socket(io::Completion& completion) {
         // The client need not hear our answers.
         return self.close_start("the client does not take its replies any more");
     }
-    u64 left = result < 0 ? 0 : static_cast<u64>(result);
-    if (self.tls_) return self.tls_->output().take(left);
-    while (left > 0) {
-        iovec& vector = self.vectors_[self.vector_begin_];
-        const u64 taken = std::min<u64>(left, vector.iov_len);
-        vector.iov_base = static_cast<std::byte*>(vector.iov_base) + taken;
-        vector.iov_len -= taken;
-        if (vector.iov_len == 0) ++self.vector_begin_;
-        left -= taken;
-    }
+    const u64 taken = result < 0 ? 0 : static_cast<u64>(result);
+    if (self.tls_) return self.tls_->output().take(taken);
+    drop_front(self.vectors_.data(), self.vector_begin_, taken);
     if (self.vector_begin_ < self.vector_count_) return self.send_submit();
     self.sent_all();
 }

@@ -113,7 +113,6 @@ private:
     std::unique_ptr<std::byte[]> input_;
     u32 input_begin_ = 0;
     u32 input_end_ = 0;
-    bool drained_ = false;  // the last receive has emptied the socket
     u32 direct_bytes_ = 0;  // of a receive under way, straight into a payload's place
 
     std::unique_ptr<std::byte[]> handshake_storage_;

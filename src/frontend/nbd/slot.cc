@@ -5,7 +5,7 @@
 namespace ringloop::nbd {
 
 SlotPool::SlotPool(u32 small_count, u32 large_count)
-    : slots_(std::make_unique<Slot[]>(small_count + large_count)), large_count_(large_count) {}
+    : slots_(std::make_unique<Slot[]>(small_count + large_count)) {}
 
 std::unique_ptr<SlotPool> SlotPool::create(u32 small_count, u32 large_count) {
     const u64 length = u64{small_count} * small_slot_bytes + u64{large_count} * piece_bytes_max;

@@ -82,7 +82,6 @@ public:
 
     bool has_small() const { return !small_free_.empty(); }
     u32 large_free() const { return large_free_count_; }
-    u32 large_count() const { return large_count_; }
     u32 busy() const { return busy_; }
 
 private:
@@ -99,7 +98,6 @@ private:
     SlotList small_free_;
     SlotList large_free_;
     u32 large_free_count_ = 0;
-    const u32 large_count_;
     u32 busy_ = 0;
 };
 

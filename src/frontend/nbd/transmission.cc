@@ -233,10 +233,9 @@ void Transmission::write_continue(Slot& lead) {
 
 // ---- What leaves. ----
 
-Slot* Transmission::outgoing(bool may_be_long) {
+Slot* Transmission::outgoing() {
     if (wire_owner_) return std::exchange(owner_out_, nullptr);
     if (Slot* slot = small_out_.pop()) return slot;
-    if (!may_be_long) return nullptr;
     Slot* slot = long_out_.pop();
     if (slot && slot->lead != slot && slot->lead->mode == ReadMode::ordered) {
         wire_owner_ = slot->lead;

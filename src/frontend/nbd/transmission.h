@@ -47,9 +47,9 @@ public:
     bool payload_room_is_all() const;
     void payload_received(u32 bytes);
 
-    // A reply that is to be sent, in the order to send them: small ones first, then one long one.
+    // A reply that is to be sent, in the order to send them: small ones first, then long ones.
     // The caller sends all fragments of the slot, and of its collected pieces, then calls sent.
-    Slot* outgoing(bool may_be_long);
+    Slot* outgoing();
     void sent(Slot& slot);
 
     // The client sends no more; a write that is still to come in full never was.
@@ -106,6 +106,7 @@ private:
     void reply_error(Slot& slot, Errno error);
     void reply_refusal(Slot& slot, abi::nbd::Error error, std::string_view message);
     void compose_data(Slot& slot, bool last);
+    void reply(Slot& slot, const OutputBuffer& head);
     void queue(Slot& slot);
     void release(Slot& slot);
     void finish(End end, std::string_view reason);

@@ -210,9 +210,7 @@ void Transmission::status_on_survey(engine::Message& message, engine::Shard&) {
 void Transmission::reply_success(Slot& slot) {
     OutputBuffer head(slot.head);
     encoder_.success(slot.command, head);
-    slot.fragments[0] = {.head_bytes = static_cast<u16>(head.pending().size())};
-    slot.fragment_count = 1;
-    queue(slot);
+    reply(slot, head);
 }
 
 void Transmission::reply_error(Slot& slot, Errno error) {
@@ -224,14 +222,17 @@ void Transmission::reply_error(Slot& slot, Errno error) {
     } else {
         encoder_.error(slot.command, number, describe(error), head);
     }
-    slot.fragments[0] = {.head_bytes = static_cast<u16>(head.pending().size())};
-    slot.fragment_count = 1;
-    queue(slot);
+    reply(slot, head);
 }
 
 void Transmission::reply_refusal(Slot& slot, wire::Error error, std::string_view message) {
     OutputBuffer head(slot.head);
     encoder_.error(slot.command, error, message, head);
+    reply(slot, head);
+}
+
+// A head without data is all of the reply.
+void Transmission::reply(Slot& slot, const OutputBuffer& head) {
     slot.fragments[0] = {.head_bytes = static_cast<u16>(head.pending().size())};
     slot.fragment_count = 1;
     queue(slot);

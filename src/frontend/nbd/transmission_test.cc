@@ -89,8 +89,8 @@ protected:
     }
 
     // Takes one reply as the socket would; false when there is none.
-    bool take_one(bool may_be_long = true) {
-        Slot* slot = transmission_->outgoing(may_be_long);
+    bool take_one() {
+        Slot* slot = transmission_->outgoing();
         if (!slot) return false;
         for (u32 i = 0; i < slot->fragment_count; ++i) {
             const Fragment& fragment = slot->fragments[i];
