@@ -61,6 +61,8 @@ public:
     void submit(io::Completion&) override { ADD_FAILURE() << "a backing submits nothing"; }
     void run_once(u64) override {}
     u64 now_ns() const override { return 0; }
+    u64 syscalls() const override { return 0; }
+    Status limit_workers(u32) override { return {}; }
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
     Status register_buffers(std::span<const iovec>) override { return {}; }
 };

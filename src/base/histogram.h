@@ -27,6 +27,16 @@ private:
     std::atomic<u64> value_ = 0;
 };
 
+// The same for what goes up and down.
+class Gauge {
+public:
+    void set(u64 value) { value_.store(value, std::memory_order_relaxed); }
+    u64 get() const { return value_.load(std::memory_order_relaxed); }
+
+private:
+    std::atomic<u64> value_ = 0;
+};
+
 // Log-linear buckets: eight to an octave, so a quantile is at most 12.5 % above the truth.
 // 1 ns to 2^42 ns (73 minutes); longer values count in the last bucket.
 inline constexpr u32 histogram_sub_bits = 3;

@@ -13,8 +13,6 @@
 namespace ringloop::control {
 namespace {
 
-// Of a device, however many shards share it: what blocks in the backing may not flood the host.
-constexpr u32 workers_per_device_max = 16;
 constexpr u32 ring_entries_min = 64;
 constexpr u32 ring_entries_max = 4096;
 // A loop ends when what it has in flight was answered by the backing.
@@ -23,8 +21,7 @@ constexpr std::chrono::seconds end_timeout{60};
 io::Uring::Options ring_options(const Transports& transports) {
     // A pass may hand over a commit and an operation of the backing for each request.
     const u32 entries = std::bit_ceil(transports.depth() * 2);
-    return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max),
-            .workers_max = std::max(1U, workers_per_device_max / transports.queues())};
+    return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max)};
 }
 
 }  // namespace

@@ -2,9 +2,11 @@
 // and whether its promise of durability still stands.
 #pragma once
 
+#include <array>
 #include <atomic>
 
 #include "backing/backing.h"
+#include "engine/policy.h"
 #include "engine/request.h"
 
 namespace ringloop::engine {
@@ -28,9 +30,35 @@ public:
     void poison(Errno cause);
     bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
 
+    // How the shards dispatch. Control thread, before any shard exists or while all are frozen
+    // (freeze.h); each takes it over when it starts or thaws.
+    void dispatch_by(const Dispatching& dispatching) { dispatching_ = dispatching; }
+    const Dispatching& dispatching() const { return dispatching_; }
+
+    // Direct writes of all shards that may block and are not done, as the hint counts them
+    // (Hint::pending). Any thread.
+    std::atomic<u32>& blocking_writes() { return blocking_writes_; }
+    const std::atomic<u32>& blocking_writes() const { return blocking_writes_; }
+
+    // Whether the image's file takes RWF_NOWAIT, as far as known; one refusal settles it for all
+    // shards. Any thread.
+    bool nowait_supported(bool direct, bool read) const {
+        return nowait_supported_[nowait_index(direct, read)].load(std::memory_order_relaxed);
+    }
+    void note_nowait_unsupported(bool direct, bool read) {
+        nowait_supported_[nowait_index(direct, read)].store(false, std::memory_order_relaxed);
+    }
+
 private:
+    static constexpr u32 nowait_index(bool direct, bool read) {
+        return (direct ? 2U : 0U) + (read ? 1U : 0U);
+    }
+
     const backing::Backing& backing_;
     std::atomic<bool> poisoned_ = false;
+    Dispatching dispatching_;
+    std::atomic<u32> blocking_writes_ = 0;
+    std::array<std::atomic<bool>, 4> nowait_supported_ = {true, true, true, true};
 };
 
 }  // namespace ringloop::engine

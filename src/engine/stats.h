@@ -20,7 +20,18 @@ struct ShardStats {
     Counter merged;      // requests that travelled in another one's operation
     Counter operations;  // handed to the kernel for them
     Counter passes;      // of the loop
-    Counter started;     // requests admitted; started - finished are in flight
+    Counter syscalls;    // made by the shard's thread: enters of the ring and plain calls
+
+    // Dispatch (engine/dispatch.h, lane.h).
+    Counter nowait_attempts;     // operations tried with RWF_NOWAIT
+    Counter nowait_eagain;       // of those, would have blocked
+    Counter nowait_unsupported;  // of those, refused by the file (EOPNOTSUPP)
+    Counter hint_skips;          // not tried, because lately it did not pay
+    Counter lane_requests;       // requests that a worker was asked to do
+    Counter serial_overflow;     // transfers that found every worker taken
+    Gauge workers_now;           // that transfers may keep busy at this moment
+    Counter workers_max_seen;    // the most of that
+    Counter started;             // requests admitted; started - finished are in flight
     Counter finished;
 
     OpStats& of(Op op) { return ops[static_cast<u32>(op)]; }

@@ -45,6 +45,13 @@ public:
     // happens at one time, and a request costs no clock call of its own.
     virtual u64 now_ns() const = 0;
 
+    // System calls of the data path that this thread made so far.
+    virtual u64 syscalls() const = 0;
+
+    // Of the kernel's threads that do for this object what would block (io-wq), at most `workers`
+    // exist at one time. Any time; those that are too many end by themselves.
+    virtual Status limit_workers(u32 workers) = 0;
+
     // At start only. The descriptor stays the caller's and must outlive this object.
     virtual Result<FileRef> register_file(i32 fd) = 0;
     // At start, once. Buffer i of the span is Operation::fixed_buffer i. Pins their memory.

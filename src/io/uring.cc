@@ -17,6 +17,9 @@ namespace {
 
 constexpr u64 ns_per_s = 1'000'000'000;
 
+// Until limit_workers says otherwise; the kernel's own default is four for each CPU.
+constexpr u32 workers_at_start = 16;
+
 // BLOCK_URING_CMD_DISCARD, Linux 6.12 (include/uapi/linux/blkdev.h): _IO(0x12, 0), the range in
 // addr and addr3.
 constexpr u32 block_discard_command = 0x1200;
@@ -177,10 +180,8 @@ Result<std::unique_ptr<Uring>> Uring::create(const Options& options) {
         if (files < 0) return std::unexpected(uring_refusal(-files));
         // Worth a few per cent on each enter; kernels without it (before 5.18) go on as before.
         (void)io_uring_register_ring_fd(&ring->ring);
-        u32 workers[2] = {options.workers_max, options.workers_max};
-        const i32 bounded = io_uring_register_iowq_max_workers(&ring->ring, workers);
-        if (bounded < 0) return std::unexpected(uring_refusal(-bounded));
         auto uring = std::unique_ptr<Uring>(new Uring(std::move(ring)));
+        TRY(uring->limit_workers(workers_at_start));
         uring->read_clock();
         return uring;
     }
@@ -224,6 +225,7 @@ void Uring::call(Completion& completion) {
         operation.code == Operation::Code::read || operation.code == Operation::Code::readv;
     ASSERT(reads || operation.code == Operation::Code::write ||
            operation.code == Operation::Code::writev);
+    ++syscalls_;
     const ssize_t moved = reads ? ::preadv2(fd, vectors, count, offset, flags)
                                 : ::pwritev2(fd, vectors, count, offset, flags);
     completion.result = moved < 0 ? -errno : static_cast<i32>(moved);
@@ -248,10 +250,12 @@ void Uring::run_once(u64 wait_ns_max) {
         while (!waiting_.empty() && prepare(*waiting_.front())) (void)waiting_.pop();
         if (waiting_.empty()) break;
         const i32 sent = io_uring_submit(&ring_->ring);
+        ++syscalls_;
         ASSERT(sent >= 0 || sent == -EINTR || sent == -EAGAIN || sent == -EBUSY);
         if (sent < 0) break;
     }
     i32 entered = 0;
+    ++syscalls_;
     if (wait_ns_max == 0) {
         entered = io_uring_submit_and_get_events(&ring_->ring);
     } else if (wait_ns_max == wait_forever_ns) {
@@ -296,6 +300,15 @@ Result<FileRef> Uring::register_file(i32 fd) {
     if (updated != 1) return fail_errno(-updated, "cannot register a file with io_uring");
     files_.push_back(fd);
     return FileRef{static_cast<i32>(number), true};
+}
+
+// Both kinds alike: files and block devices are of the bounded one, the other is not used here.
+Status Uring::limit_workers(u32 workers) {
+    ASSERT(workers > 0);
+    u32 limits[2] = {workers, workers};
+    const i32 limited = io_uring_register_iowq_max_workers(&ring_->ring, limits);
+    if (limited < 0) return std::unexpected(uring_refusal(-limited));
+    return {};
 }
 
 Status Uring::register_buffers(std::span<const iovec> buffers) {

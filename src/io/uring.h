@@ -11,9 +11,8 @@ namespace ringloop::io {
 class Uring final : public Kernel {
 public:
     struct Options {
-        u32 entries = 256;     // submission queue; what does not fit waits for the next pass
-        u32 files_max = 8;     // registered files
-        u32 workers_max = 16;  // io-wq workers that may block for this ring at one time
+        u32 entries = 256;  // submission queue; what does not fit waits for the next pass
+        u32 files_max = 8;  // registered files
     };
 
     // On the thread that will use it (IORING_SETUP_SINGLE_ISSUER). Where io_uring is disabled or
@@ -24,6 +23,8 @@ public:
     void submit(Completion& completion) override;
     void run_once(u64 wait_ns_max) override;
     u64 now_ns() const override { return now_ns_; }
+    u64 syscalls() const override { return syscalls_; }
+    Status limit_workers(u32 workers) override;
     Result<FileRef> register_file(i32 fd) override;
     Status register_buffers(std::span<const iovec> buffers) override;
 
@@ -42,6 +43,7 @@ private:
     CompletionList calls_;    // submitted, to be made on this thread
     CompletionList ready_;    // completed, not called back yet
     u64 now_ns_ = 0;
+    u64 syscalls_ = 0;
     std::vector<i32> files_;  // by registered number: the same file for calls on this thread
 };
 

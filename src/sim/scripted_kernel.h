@@ -17,6 +17,7 @@ public:
     u64 submitted_count = 0;
     u64 pass_count = 0;
     u64 clock_ns = 1'000'000;
+    u32 workers_limit = 0;
 
     // Takes the pending operation `index` out with `result`, delivered by the next run_once.
     void complete(std::size_t index, i32 result) {
@@ -39,6 +40,11 @@ public:
         while (io::Completion* completion = ready.pop()) completion->done(*completion);
     }
     u64 now_ns() const override { return clock_ns; }
+    u64 syscalls() const override { return pass_count; }
+    Status limit_workers(u32 workers) override {
+        workers_limit = workers;
+        return {};
+    }
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
     Status register_buffers(std::span<const iovec> buffers) override {
         buffers_.assign(buffers.begin(), buffers.end());
