@@ -43,6 +43,7 @@ struct Geometry {
     u32 io_size_min = 512;
     u32 io_size_optimal = 0;  // 0: not known
     bool read_only = false;
+    bool block_device = false;  // and not a regular file
     bool rotational = false;
     bool direct = false;        // O_DIRECT is in use at attach
     std::string direct_reason;  // why not, when it is not; empty otherwise

@@ -105,6 +105,7 @@ Result<Extent> fit_extent(u64 image_bytes, u64 offset_bytes, u64 sizelimit_bytes
 void shape(const ShapeFacts& facts, Geometry& geometry) {
     geometry.sector_size = facts.sector_size_bytes;
     geometry.read_only = facts.read_only;
+    geometry.block_device = facts.block_device;
     geometry.rotational = facts.limits.rotational;
     shape_blocks(facts, geometry);
     shape_discard(facts, geometry);

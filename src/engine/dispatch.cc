@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
+#include "base/log.h"
 #include "base/vectors.h"
 
 namespace ringloop::engine {
@@ -58,7 +60,9 @@ Dispatch::Dispatch(io::Kernel& kernel, Device& device, const backing::Handle& ha
       stats_(stats),
       on_answer_(on_answer),
       context_(context),
-      pool_(requests_max) {}
+      pool_(requests_max),
+      nowait_(device, stats),
+      lane_(kernel, device, stats) {}
 
 void Dispatch::start(Transfer& transfer) {
     transfer.dispatch = this;
@@ -138,23 +142,47 @@ void Dispatch::access_start(Transfer& transfer) {
     transfer.durable = access.kind == Kind::write_durable;
     if (transfer.fua && !transfer.durable) transfer.needs_sync = true;
     transfer.operation = device_.backing().operation(handle_, access);
-    transfer.operation.force_async = transfer.force_async;
-    const bool buffered = transfer.operation.file == handle_.buffered;
-    if (moves_data(transfer) && buffered && !transfer.on_ring && !transfer.zeroing) {
-        inline_try_.choose(transfer.operation, kernel_.now_ns());
-    }
     transfer.done = access_on_backing;
     stats_.operations.add(1);
-    kernel_.submit(transfer);
+    route(transfer);
+}
+
+void Dispatch::route(Transfer& transfer) {
+    const bool direct = on_direct_file(transfer);
+    if (!moves_data(transfer)) {
+        // A block device's own discard is asynchronous; whatever else has no data blocks.
+        const bool asynchronous = transfer.operation.code == io::Operation::Code::discard;
+        asynchronous ? kernel_.submit(transfer) : lane_.start(transfer, false);
+        return;
+    }
+    // Zeroes that are written for want of a better way are not worth a try.
+    const Way way = transfer.zeroing ? Way::worker
+                                     : nowait_.choose(transfer.operation, direct, transfer.misses,
+                                                      kernel_.now_ns());
+    if (way != Way::worker) {
+        kernel_.submit(transfer);
+        return;
+    }
+    transfer.operation.force_async = true;
+    if (direct && transfer.op != Op::read) {
+        transfer.may_block = true;
+        device_.blocking_writes().fetch_add(1, std::memory_order_relaxed);
+    }
+    lane_.start(transfer, direct);
 }
 
 void Dispatch::access_on_backing(io::Completion& completion) {
     auto& transfer = static_cast<Transfer&>(completion);
     Dispatch& dispatch = *transfer.dispatch;
-    if (completion.operation.on_thread &&
-        dispatch.inline_try_.refused(completion.operation, completion.result, completion.call_ns,
-                                     dispatch.kernel_.now_ns())) {
-        transfer.on_ring = true;
+    dispatch.lane_.left(transfer);
+    if (std::exchange(transfer.may_block, false)) {
+        dispatch.device_.blocking_writes().fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (moves_data(transfer) &&
+        dispatch.nowait_.refused(completion.operation, dispatch.on_direct_file(transfer),
+                                 completion.result, completion.call_ns,
+                                 dispatch.kernel_.now_ns())) {
+        ++transfer.misses;
         dispatch.access_start(transfer);
         return;
     }
@@ -202,11 +230,13 @@ void Dispatch::access_refused(Transfer& transfer, Errno error) {
     const bool again = error == Errno::again || error == Errno::interrupted;
     if (again && transfer.retries < retries_max) {
         ++transfer.retries;
-        transfer.force_async = error == Errno::again;
+        if (error == Errno::again) ++transfer.misses;
         access_start(transfer);
         return;
     }
     if (error == Errno::invalid && backing.fall_back_to_buffered(handle_, transfer.operation)) {
+        // Buffered transfers keep their workers for longer, so there may be more of them.
+        if (Status settled = lane_.settle(); !settled) log::warning("{}", settled.error().message);
         access_start(transfer);
         return;
     }
@@ -245,31 +275,53 @@ void Dispatch::zeroes_start(Transfer& transfer) {
 }
 
 void Dispatch::sync_start(Transfer& transfer) {
+    if (sync_running_) {
+        syncs_waiting_.push(transfer);
+        stats_.merged.add(transfer.request_count);
+        return;
+    }
+    sync_submit(transfer);
+}
+
+void Dispatch::sync_submit(Transfer& transfer) {
+    sync_running_ = &transfer;
     backing::Access sync;
     sync.kind = Kind::sync;
     transfer.operation = device_.backing().operation(handle_, sync);
     transfer.done = sync_on_backing;
     stats_.operations.add(1);
-    kernel_.submit(transfer);
+    lane_.start(transfer, false);
 }
 
 void Dispatch::sync_on_backing(io::Completion& completion) {
     auto& transfer = static_cast<Transfer&>(completion);
     Dispatch& dispatch = *transfer.dispatch;
+    dispatch.lane_.left(transfer);
     const Errno error = completion.result < 0 ? errno_from(-completion.result) : Errno::ok;
     const bool again = error == Errno::again || error == Errno::interrupted;
     if (again && transfer.retries < retries_max) {
         ++transfer.retries;
-        dispatch.sync_start(transfer);
+        dispatch.sync_submit(transfer);
         return;
     }
     if (error != Errno::ok) {
         dispatch.device_.poison(error);
-        dispatch.finish(transfer, again ? Errno::io : error);
+        dispatch.sync_ended(transfer, again ? Errno::io : error);
         return;
     }
     // Another shard's sync may have failed while ours was under way; ours covers its writes too.
-    dispatch.finish(transfer, dispatch.device_.poisoned() ? Errno::io : Errno::ok);
+    dispatch.sync_ended(transfer, dispatch.device_.poisoned() ? Errno::io : Errno::ok);
+}
+
+void Dispatch::sync_ended(Transfer& transfer, Errno result) {
+    TransferList covered = syncs_covered_.take();
+    sync_running_ = nullptr;
+    if (Transfer* next = syncs_waiting_.pop()) {
+        syncs_covered_ = syncs_waiting_.take();
+        sync_submit(*next);
+    }
+    finish(transfer, result);
+    while (Transfer* other = covered.pop()) finish(*other, result);
 }
 
 // One of several adjacent requests failed and the kernel does not say which: each goes by itself,

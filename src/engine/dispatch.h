@@ -8,13 +8,16 @@
 //                                      +-> split                 one of several failed
 //                                      +-> finish
 //
-// What the page cache may answer is tried on this thread first (inline_try.h). Where anything else
-// runs is the kernel's choice for now (io_uring tries without blocking and hands over to a bounded
-// pool of its own); policies and lanes take that choice over here.
+// By which way an operation reaches the backing is the policy's choice (policy.h): tried without
+// blocking (nowait.h), or by a worker (lane.h). There is no code here for any single policy.
+//
+// One sync at a time: those that are asked for while it runs share the next one, which begins when
+// it ends, and so after every write that they cover.
 #pragma once
 
 #include "engine/device.h"
-#include "engine/inline_try.h"
+#include "engine/lane.h"
+#include "engine/nowait.h"
 #include "engine/stats.h"
 #include "engine/transfer.h"
 
@@ -35,17 +38,23 @@ public:
     // For the plug, which fills them.
     TransferPool& pool() { return pool_; }
 
+    // Takes over what the device dispatches by. Shard's thread, nothing in flight.
+    Status settle() { return lane_.settle(); }
+
     // Shard's thread, from the loop, never from within submit.
     void start(Transfer& transfer);
 
 private:
     void access_start(Transfer& transfer);
+    void route(Transfer& transfer);
     static void access_on_backing(io::Completion& completion);
     void access_moved(Transfer& transfer, u64 bytes);
     void access_refused(Transfer& transfer, Errno error);
     void access_failed(Transfer& transfer, Errno error);
     void zeroes_start(Transfer& transfer);
     void sync_start(Transfer& transfer);
+    void sync_submit(Transfer& transfer);
+    void sync_ended(Transfer& transfer, Errno result);
     static void sync_on_backing(io::Completion& completion);
     void split(Transfer& transfer);
     void finish(Transfer& transfer, Errno result);
@@ -54,6 +63,9 @@ private:
     void write_zeroes_start(Transfer& transfer);
     backing::Access::Kind kind_of(const Transfer& transfer) const;
     void answer(Request& request, Errno result);
+    bool on_direct_file(const Transfer& transfer) const {
+        return !(transfer.operation.file == handle_.buffered);
+    }
 
     io::Kernel& kernel_;
     Device& device_;
@@ -62,7 +74,11 @@ private:
     OnAnswer on_answer_;
     void* context_;
     TransferPool pool_;
-    InlineTry inline_try_;
+    Nowait nowait_;
+    Lane lane_;
+    Transfer* sync_running_ = nullptr;
+    TransferList syncs_covered_;  // by that one, beside its own
+    TransferList syncs_waiting_;  // for the next
 };
 
 }  // namespace ringloop::engine

@@ -15,8 +15,10 @@ Result<std::unique_ptr<Shard>> Shard::create(io::Kernel& kernel, Device& device,
     // Without EFD_NONBLOCK the ring's read waits for the event instead of failing with EAGAIN.
     UniqueFd wakeup_fd(::eventfd(0, EFD_CLOEXEC));
     if (!wakeup_fd) return fail_errno(errno, "cannot create an eventfd");
-    return std::unique_ptr<Shard>(
+    auto shard = std::unique_ptr<Shard>(
         new Shard(kernel, device, std::move(*handle), std::move(wakeup_fd), requests_max));
+    TRY(shard->dispatch_.settle());
+    return shard;
 }
 
 Shard::Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueFd wakeup_fd,
@@ -75,6 +77,7 @@ void Shard::admit(Request& request) {
 // Everything that the pass brought in is here now; answers may bring in more.
 void Shard::pass_end() {
     stats_.passes.add(1);
+    stats_.syscalls.raise_to(kernel_.syscalls());
     while (!answered_.empty() || !plug_.empty() || !pass_ends_.empty()) {
         while (Request* request = answered_.pop()) finish(*request);
         TransferList transfers = plug_.unplug();
@@ -141,6 +144,7 @@ void Shard::thaw() {
     ASSERT(frozen_);
     frozen_ = false;
     on_frozen_ = nullptr;
+    if (Status settled = dispatch_.settle(); !settled) log::warning("{}", settled.error().message);
     RequestList held = held_.take();
     while (Request* request = held.pop()) admit(*request);
 }

@@ -14,6 +14,9 @@ namespace ringloop::engine {
 
 class Dispatch;
 
+// What a transfer in the lane holds (lane.h).
+enum class LanePlace : u8 { none, submission, concurrent, serial };
+
 // 64 pages of 4 KiB make 256 KiB of vectors; 1280 KiB is what the kernel's driver takes at most.
 inline constexpr u32 merge_requests_max = 64;
 inline constexpr u64 merge_bytes_max = 1280 * kib;
@@ -28,8 +31,9 @@ struct Transfer : io::Completion {
 
     // Where it stands.
     u32 retries = 0;
-    bool on_ring = false;      // a call on this thread would have blocked
-    bool force_async = false;  // told EAGAIN: let the kernel block for it on a worker
+    u32 misses = 0;  // tries that would have blocked
+    LanePlace place = LanePlace::none;
+    bool may_block = false;    // counted in Device::blocking_writes
     bool durable = false;      // the operation in flight is durable by itself (FUA)
     bool needs_sync = false;   // FUA, and a part of it was not durable by itself
     bool zeroing = false;      // write_zeroes by writing zeroes
@@ -72,7 +76,8 @@ public:
         transfer->fast_zero = request.fast_zero;
         transfer->cgroup = request.cgroup;
         transfer->retries = 0;
-        transfer->on_ring = transfer->force_async = transfer->durable = false;
+        transfer->misses = 0;
+        transfer->durable = false;
         transfer->needs_sync = transfer->zeroing = false;
         transfer->vector_first = transfer->vector_end = 0;
         transfer->range = request.range;
