@@ -105,7 +105,7 @@ function(ringloop_unit_tests)
 endfunction()
 
 function(ringloop_micro_benchmarks)
-    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cc)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*_micro.cc)
     if(NOT sources)
         return()
     endif()
@@ -116,6 +116,16 @@ function(ringloop_micro_benchmarks)
     add_executable(bench_micro ${sources})
     target_link_libraries(bench_micro PRIVATE
         ringloop_sim ringloop_control benchmark::benchmark benchmark::benchmark_main)
+endfunction()
+
+# The engine under a load of its own, which bench/in_process.py compares with fio. `make bench`
+# builds it; nobody else has to wait for it.
+function(ringloop_in_process_bench)
+    add_executable(in_process_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/in_process.cc)
+    target_link_libraries(in_process_bench PRIVATE
+        ringloop_control CLI11::CLI11 nlohmann_json::nlohmann_json)
+    set_target_properties(in_process_bench PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
 
 # One program for each fuzz/<frontend>_<what>_fuzz.cc, beside its corpus fuzz/corpus/<name>. The
