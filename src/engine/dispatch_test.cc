@@ -255,6 +255,18 @@ TEST_F(DispatchTest, SharesTheWorkersOfADeviceAmongItsShards) {
     EXPECT_EQ(world.kernel.workers_limit, policy("auto")->submitters);
 }
 
+TEST_F(DispatchTest, HasOneSubmitterUntilSomethingElseNeedsAWorker) {
+    use("auto");
+    EXPECT_EQ(world.kernel.workers_limit, 1u);
+    start(Op::write);
+    complete(-EAGAIN);
+    EXPECT_EQ(world.kernel.workers_limit, 1u);
+    start(Op::flush);
+    EXPECT_EQ(in_flight(), 2u);
+    EXPECT_EQ(world.kernel.workers_limit, 3u);
+    EXPECT_EQ(stats().workers_now.get(), 2u);
+}
+
 TEST_F(DispatchTest, SharesOneSyncAmongFlushesThatCameWhileAnotherRan) {
     TestRequest& first = start(Op::flush);
     TestRequest& second = start(Op::flush);
@@ -408,10 +420,9 @@ private:
             if (direct() && write && operation.force_async) ++direct_writes;
         }
         const u32 serial = dispatching.policy->serial() ? 1 : 0;
-        const u32 own = dispatching.policy->serial() && !dispatching.policy->reads_concurrent
-                            ? 0
-                            : dispatching.workers;
-        ASSERT_LE(blocking, own + serial) << dispatching.policy->name;
+        ASSERT_LE(blocking,
+                  (dispatching.policy->reads_concurrent ? dispatching.workers : 0) + serial)
+            << dispatching.policy->name;
         ASSERT_GE(world_.device().blocking_writes(), direct_writes);
         ASSERT_LE(world_.shard().stats().workers_now.get(), world_.kernel.workers_limit);
         for (const TestRequest& request : requests_) ASSERT_NE(request.result, Errno::again);

@@ -4,13 +4,31 @@
 #include <utility>
 
 namespace ringloop::engine {
+namespace {
+
+// A sync, and one that punches or zeroes a long range.
+constexpr u32 beside_submitters_max = 2;
+
+}  // namespace
 
 Status Lane::settle() {
-    const Dispatching& dispatching = device_.dispatching();
-    limit_ = dispatching.workers_of_shard();
-    const bool submits = policy().direct_async && device_.backing().direct_now();
-    if (submits) limit_ = std::min(limit_, policy().submitters);
+    limit_ = device_.dispatching().workers_of_shard();
+    concurrent_max_ = limit_;
+    if (submits()) {
+        limit_ = std::min(limit_, policy().submitters);
+        concurrent_max_ = std::clamp(concurrent_max_ - limit_, 1U, beside_submitters_max);
+    }
     return kernel_.limit_workers(limit_);
+}
+
+// Once, and for good: the kernel keeps workers that have something to do, and one that ends as soon
+// as the sync does would be made again for the next.
+void Lane::make_room() {
+    const u32 wanted =
+        std::min(policy().submitters + concurrent_max_, device_.dispatching().workers_of_shard());
+    if (policy().serial() || !submits() || limit_ >= wanted) return;
+    // As many as before will do if the kernel refuses.
+    if (kernel_.limit_workers(wanted)) limit_ = wanted;
 }
 
 void Lane::start(Transfer& transfer, bool direct) {
@@ -20,9 +38,10 @@ void Lane::start(Transfer& transfer, bool direct) {
         run(transfer, LanePlace::submission);
         return;
     }
+    make_room();
     const bool reads = transfer.op == Op::read || transfer.op == Op::prefetch;
     const bool concurrent = reads ? policy().reads_concurrent : policy().writes_concurrent;
-    if (concurrent && concurrent_ < limit_) {
+    if (concurrent && concurrent_ < concurrent_max_) {
         run(transfer, LanePlace::concurrent);
         return;
     }
@@ -44,7 +63,7 @@ void Lane::left(Transfer& transfer) {
 
 void Lane::drain() {
     const bool serial = policy().serial();
-    while (!list_.empty() && (serial ? serial_ == 0 : concurrent_ < limit_)) {
+    while (!list_.empty() && (serial ? serial_ == 0 : concurrent_ < concurrent_max_)) {
         run(*list_.pop(), serial ? LanePlace::serial : LanePlace::concurrent);
     }
 }

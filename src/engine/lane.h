@@ -6,7 +6,10 @@
 // worker takes in turn, reads beside it up to the bound, or everybody up to the bound.
 //
 // A direct transfer that is asynchronous needs a worker for its submission only, and the kernel
-// does not tell when that is over: it is given to the ring at once and waits there.
+// does not tell when that is over: it is given to the ring at once and waits there. Of the workers
+// that submit allocating writes, a second one only gets in the way of the first (they take turns at
+// the inode's lock), so there is one until something else needs a worker, a sync for instance,
+// which would keep writes from being submitted.
 //
 // This is the root lane, for every cgroup; a lane in the cgroup of the issuer comes beside it.
 #pragma once
@@ -33,6 +36,8 @@ public:
     void left(Transfer& transfer);
 
 private:
+    bool submits() const { return policy().direct_async && device_.backing().direct_now(); }
+    void make_room();
     void run(Transfer& transfer, LanePlace place);
     void drain();
     void count();
@@ -41,11 +46,12 @@ private:
     io::Kernel& kernel_;
     Device& device_;
     ShardStats& stats_;
-    TransferList list_;    // the serial one, or who waits for a worker
-    u32 limit_ = 1;        // workers of this shard
-    u32 concurrent_ = 0;   // transfers that hold a worker of their own
-    u32 serial_ = 0;       // that are the serial list's: 0 or 1
-    u32 submissions_ = 0;  // that need one to be submitted
+    TransferList list_;       // the serial one, or who waits for a worker
+    u32 limit_ = 1;           // workers that the ring allows
+    u32 concurrent_max_ = 1;  // transfers that hold one of their own, at most
+    u32 concurrent_ = 0;      // transfers that hold a worker of their own
+    u32 serial_ = 0;          // that are the serial list's: 0 or 1
+    u32 submissions_ = 0;     // that need one to be submitted
 };
 
 }  // namespace ringloop::engine
