@@ -10,6 +10,7 @@
 
 #include "backing/block_device.h"
 #include "backing/direct_io.h"
+#include "backing/filesystem.h"
 #include "backing/geometry.h"
 #include "backing/image.h"
 #include "base/log.h"
@@ -89,6 +90,12 @@ Status Backing::measure(Image image, const Options& options) {
            .limits = limits},
           geometry_);
 
+    if (!image.block_device) {
+        Filesystem filesystem = probe_filesystem(image);
+        geometry_.filesystem = std::move(filesystem.name);
+        geometry_.compressing = filesystem.compressing;
+        geometry_.sparse = filesystem.sparse;
+    }
     direct_now_ = geometry_.direct;
     discard_command_ = geometry_.discard && discard_command && limits.discard_max_bytes > 0;
     // On a block device both are the kernel's zeroout, and without that worth nothing.

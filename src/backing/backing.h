@@ -51,6 +51,9 @@ struct Geometry {
     bool discard = false;
     u32 discard_granularity = 0;  // power of two, multiple of sector_size; 0 without discard
     bool write_zeroes = false;    // cheaper than writing them
+    std::string filesystem;       // that a file lies on, "ext4"; empty for a block device
+    bool compressing = false;     // it may store what is written elsewhere, and smaller
+    bool sparse = false;          // the file had fewer blocks than bytes at open
     u64 bytes_cut = 0;            // of the image's tail at open, below one sector: unreachable
     u32 request_alignment = 512;  // offset and length of every request are a multiple of it
     // The same of what is discarded or zeroed without writing: 1, or a block device's block.
