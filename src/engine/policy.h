@@ -24,9 +24,10 @@ enum class Hint : u8 {
 
 struct Policy {
     const char* name;
-    const char* summary;     // one line, for people
-    bool nowait = false;     // direct: RWF_NOWAIT first, a worker only where that says EAGAIN
-    bool cache_try = false;  // buffered: what the page cache has is copied by the shard itself
+    const char* summary;      // one line, for people
+    const char* origin = "";  // whose way it is: "as Linux 3.19 did"
+    bool nowait = false;      // direct: RWF_NOWAIT first, a worker only where that says EAGAIN
+    bool cache_try = false;   // buffered: what the page cache has is copied by the shard itself
     Hint hint = Hint::none;
     bool direct_async = false;       // a direct transfer needs its worker for the submission only
     bool reads_concurrent = false;   // otherwise they take their turn on the serial list
@@ -60,22 +61,25 @@ struct Dispatching {
     u32 workers_of_shard() const { return shards >= workers ? 1 : workers / shards; }
 };
 
-// Measured, for the sentence below.
+// Found and measured, for the sentences below.
 struct PathFacts {
     bool block_device = false;
-    bool direct = false;
-    std::string direct_reason{};  // why not, when not
-    std::string filesystem{};     // "ext4", "" for a block device
-    bool compressing = false;     // it may store what is written elsewhere, and smaller
-    bool sparse = false;          // holes at attach
-    bool nowait_read = true;      // as far as known: the file takes RWF_NOWAIT
+    bool direct = false;  // by now
+    bool read_only = false;
+    std::string filesystem{};  // "ext4", "" for a block device
+    bool compressing = false;  // it may store what is written elsewhere, and smaller
+    bool sparse = false;       // holes at attach
+    bool nowait_read = true;   // as far as known: the file takes RWF_NOWAIT
     bool nowait_write = true;
-    u64 nowait_attempts = 0;
+    u64 nowait_attempts = 0;  // of all shards, with the next two
     u64 nowait_eagain = 0;
-    u32 workers = 1;  // one shard's
+    u64 hint_skips = 0;
+    u32 workers = 1;  // the device's, at most
+    u32 queues = 1;   // that share them
 };
 
-// Which path a device's I/O takes and why, for people: one sentence for reads, one for writes.
+// Which path a device's I/O takes and why, for people: a sentence or two, of which the numbers
+// change as I/O goes on.
 std::string explain(const Policy& policy, const PathFacts& facts);
 
 }  // namespace ringloop::engine
