@@ -10,6 +10,16 @@ namespace ringloop::cli {
 namespace {
 
 constexpr const char* image_text = "image file or block device";
+constexpr const char* workers_text = "workers for what would block, at most [the policy's: 16]";
+
+// "auto, loop-nowait ... [auto]"
+std::string policy_text() {
+    std::string names;
+    for (const engine::Policy& policy : engine::policies()) {
+        names += (names.empty() ? "how I/O is dispatched: " : ", ") + std::string(policy.name);
+    }
+    return fmt::format("{} [{}]", names, engine::default_policy().name);
+}
 
 // What the parser stores as text until it is checked.
 struct DeviceTexts {
@@ -39,6 +49,7 @@ struct Parsed {
     List list;
     StatusOf status;
     Resize resize;
+    Set set;
     Recover recover;
     Doctor doctor;
 };
@@ -80,6 +91,8 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
                   "=on, off or auto: bypass the page cache [auto]");
     verb.add_option("--queues", options.queues,
                     "queues, a thread each [one a CPU, 4 at most; nbd: 1]");
+    verb.add_option("--policy", options.policy, policy_text());
+    verb.add_option("--workers", options.workers, workers_text);
     verb.add_option("--depth", options.depth, "requests in flight in each queue [128]");
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
@@ -118,6 +131,12 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     auto& resize = *app.add_subcommand("resize", "give a device in use the size its image has now");
     resize.add_option("TARGET", parsed.resize.target, "device, name, image or URI")->required();
     resize.add_flag("--json", parsed.resize.json, "print an object");
+
+    auto& set = *app.add_subcommand("set", "another policy or number of workers for one in use");
+    set.add_option("TARGET", parsed.set.target, "device, name, image or URI")->required();
+    set.add_option("--policy", parsed.set.change.policy, policy_text());
+    set.add_option("--workers", parsed.set.change.workers, workers_text);
+    set.add_flag("--json", parsed.set.json, "print an object");
 
     auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
     recover.add_option("TARGET", parsed.recover.targets, "device, name, image or URI");
@@ -224,6 +243,11 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
             return usage("name the devices, or give --all");
         }
         return parsed.detach;
+    }
+    if (verb == "set") {
+        const Status checked = control::check_change(parsed.set.change);
+        if (!checked) return usage(checked.error().message.c_str());
+        return parsed.set;
     }
     if (verb == "recover") {
         if (parsed.recover.targets.empty() != parsed.recover.all) {

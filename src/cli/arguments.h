@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "control/dispatching.h"
 #include "control/server.h"
 
 namespace ringloop::cli {
@@ -46,6 +47,12 @@ struct Resize {
     bool json = false;
 };
 
+struct Set {
+    std::string target;
+    control::DispatchChange change;
+    bool json = false;
+};
+
 struct Recover {
     std::vector<std::string> targets;
     bool all = false;
@@ -56,7 +63,7 @@ struct Doctor {
     bool json = false;
 };
 
-using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Recover, Doctor>;
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -31,8 +31,10 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
               .read_only = true,
               .sector_size_bytes = 4096,
               .direct_io = backing::DirectIo::off,
-              .queues = 4096,
+              .queues = 512,
               .depth = 1,
+              .policy = "linux-4.0-capped",
+              .workers = 512,
               .exported = {.addresses = {*control::parse_address("unix:a b"),
                                          *control::parse_address("tcp:[::1]:1")},
                            .name = "export",
@@ -114,6 +116,27 @@ TEST(Arguments, of_resize_name_one_device) {
     EXPECT_EQ(parse({"resize", "a", "b"}).error(), exit_usage);
 }
 
+TEST(Arguments, of_set_say_what_becomes_of_one_device) {
+    const auto set = parsed<Set>({"set", "a", "--policy", "linux-4.4", "--workers", "3", "--json"});
+    EXPECT_EQ(set.target, "a");
+    EXPECT_EQ(set.change, (control::DispatchChange{.policy = "linux-4.4", .workers = 3}));
+    EXPECT_TRUE(set.json);
+    EXPECT_EQ(parsed<Set>({"set", "a", "--workers=1"}).change,
+              (control::DispatchChange{.policy = "", .workers = 1}));
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"set"},
+                                                  {"set", "a"},
+                                                  {"set", "a", "--policy=fast"},
+                                                  {"set", "a", "--workers=0"},
+                                                  {"set", "a", "--workers=513"},
+                                                  {"set", "a", "--workers=x"},
+                                                  {"set", "a", "--policy=auto", "b"},
+                                                  {"set", "--policy=auto"}}) {
+        const auto command = parse(words);
+        ASSERT_FALSE(command);
+        EXPECT_EQ(command.error(), exit_usage) << words.back();
+    }
+}
+
 TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
     const std::vector<std::vector<std::string>> all = {{},
                                                        {"frobnicate"},
@@ -136,9 +159,11 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
 
 TEST(Arguments, with_a_value_that_no_device_can_have_are_a_failure) {
     const std::vector<std::string> bad = {
-        "--queues=0",  "--depth=0",         "--sector-size=1000",   "--offset=x",
-        "--name=..",   "--nbd=x",           "--tls=maybe",          "--max-request=1",
-        "--offset=-1", "--direct-io=maybe", "--transport=teleport", "--sizelimit=99E"};
+        "--queues=0",           "--depth=0",       "--sector-size=1000",
+        "--offset=x",           "--name=..",       "--nbd=x",
+        "--tls=maybe",          "--max-request=1", "--workers=0",
+        "--policy=fast",        "--offset=-1",     "--direct-io=maybe",
+        "--transport=teleport", "--sizelimit=99E"};
     for (const std::string& word : bad) {
         const auto command = parse({"attach", word, "disk.img"});
         ASSERT_FALSE(command) << word;

@@ -79,10 +79,10 @@ std::string facts_table(const json& object) {
         rows.push_back({field, size_of(object, field)});
     }
     for (const char* field :
-         {"sector_size", "read_only", "queues", "depth", "pid", "state", "started_at"}) {
+         {"sector_size", "read_only", "queues", "depth", "workers", "pid", "state", "started_at"}) {
         rows.push_back({field, text_of(object, field)});
     }
-    for (const char* field : {"direct_io", "poisoned", "io_flusher", "memory_locked",
+    for (const char* field : {"policy", "direct_io", "poisoned", "io_flusher", "memory_locked",
                               "oom_protected", "private_mounts"}) {
         if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
     }
@@ -106,9 +106,34 @@ std::string stats_table(const json& stats) {
         }
         rows.push_back(std::move(row));
     }
-    return format_table(rows) + fmt::format("\nmerged {}, operations {}, in flight {}",
-                                            text_of(stats, "merged"), text_of(stats, "operations"),
-                                            text_of(stats, "inflight"));
+    return format_table(rows);
+}
+
+// How transfers were dispatched: a few lines, in the order in which one meets these numbers.
+std::string counters_text(const json& stats) {
+    const auto line = [&stats](std::initializer_list<std::array<const char*, 2>> counters) {
+        std::string text;
+        for (const auto& [label, field] : counters) {
+            text += (text.empty() ? "" : ", ") + fmt::format("{} {}", label, text_of(stats, field));
+        }
+        return text;
+    };
+    return line({{"merged", "merged"}, {"operations", "operations"}, {"in flight", "inflight"}}) +
+           "\n" +
+           line({{"tried without blocking", "nowait_attempts"},
+                 {"would have blocked", "nowait_eagain"},
+                 {"not supported", "nowait_unsupported"},
+                 {"not tried", "hint_skips"}}) +
+           "\n" +
+           line({{"for workers", "lane_requests"},
+                 {"workers busy", "workers_now"},
+                 {"at most", "workers_max_seen"},
+                 {"found none free", "serial_overflow"},
+                 {"blocking writes", "blocking_writes"}}) +
+           "\n" +
+           line({{"passes", "passes"},
+                 {"system calls", "syscalls"},
+                 {"context switches", "context_switches"}});
 }
 
 }  // namespace
@@ -125,7 +150,9 @@ int run(const StatusOf& command) {
     }
     std::string text = facts_table(*object);
     const auto stats = object->find("stats");
-    if (stats != object->end() && stats->is_object()) text += "\n\n" + stats_table(*stats);
+    if (stats != object->end() && stats->is_object()) {
+        text += "\n\n" + stats_table(*stats) + "\n" + counters_text(*stats);
+    }
     return print_line(text) ? exit_done : exit_failed;
 }
 

@@ -11,6 +11,7 @@ int run(const Detach& command);
 int run(const List& command);
 int run(const StatusOf& command);
 int run(const Resize& command);
+int run(const Set& command);
 int run(const Recover& command);
 int run(const Doctor& command);
 

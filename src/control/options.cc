@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace ringloop::control {
 namespace {
 
@@ -26,6 +28,21 @@ bool is_device_name(std::string_view name) {
     return false;
 }
 
+Status check_dispatching(const DeviceOptions& options) {
+    if (!options.policy.empty()) {
+        const auto policy = engine::find_policy(options.policy);
+        if (!policy) return std::unexpected(policy.error());
+    }
+    if (!options.workers) return {};
+    const u32 workers = *options.workers;
+    TRY(check_workers(workers));
+    if (!options.queues || workers >= *options.queues) return {};
+    return fail(EINVAL,
+                "--workers {} and --queues {}: each queue needs a worker of its own; use at least "
+                "--workers {}, or --queues {}",
+                workers, *options.queues, *options.queues, workers);
+}
+
 }  // namespace
 
 bool is_plain_name(std::string_view name) {
@@ -46,9 +63,9 @@ Status check_name(std::string_view name) {
     return {};
 }
 
-u32 default_queues() {
-    constexpr long queues_by_default_max = 4;
-    return static_cast<u32>(std::clamp(::sysconf(_SC_NPROCESSORS_ONLN), 1L, queues_by_default_max));
+Status check_workers(u32 workers) {
+    if (workers >= 1 && workers <= engine::workers_max) return {};
+    return fail(EINVAL, "--workers {}: use 1 to {}", workers, engine::workers_max);
 }
 
 Status check_options(const DeviceOptions& options) {
@@ -60,12 +77,29 @@ Status check_options(const DeviceOptions& options) {
     if (options.depth < 1 || options.depth > depth_max) {
         return fail(EINVAL, "--depth {}: use 1 to {}", options.depth, depth_max);
     }
+    TRY(check_dispatching(options));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
                         sector > sector_size_bytes_max)) {
         return fail(EINVAL, "--sector-size {}: use 512, 1024, 2048 or 4096", sector);
     }
     return check_export_options(options.exported);
+}
+
+const engine::Policy& policy_of(const DeviceOptions& options) {
+    if (options.policy.empty()) return engine::default_policy();
+    const auto policy = engine::find_policy(options.policy);
+    ASSERT(policy);
+    return **policy;
+}
+
+u32 queues_of(const DeviceOptions& options) {
+    constexpr u32 queues_by_default_max = 4;
+    if (options.queues) return *options.queues;
+    const engine::Policy& policy = policy_of(options);
+    if (policy.one_queue) return 1;
+    const auto cpus = static_cast<u32>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
+    return std::min({cpus, queues_by_default_max, options.workers.value_or(policy.workers)});
 }
 
 backing::Options backing_options(const DeviceOptions& options) {
@@ -96,6 +130,8 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.direct_io != defaults.direct_io) add("--direct-io", to_text(options.direct_io));
     if (options.queues) add("--queues", *options.queues);
     if (options.depth != defaults.depth) add("--depth", options.depth);
+    if (!options.policy.empty()) add("--policy", options.policy);
+    if (options.workers) add("--workers", *options.workers);
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);

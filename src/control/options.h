@@ -9,16 +9,13 @@
 #include "backing/backing.h"
 #include "base/result.h"
 #include "control/export_options.h"
+#include "engine/policy.h"
 
 namespace ringloop::control {
 
 inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
 inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
-
-// One for each CPU, four at the most: beyond that a thread more costs memory and no image is
-// faster.
-u32 default_queues();
 
 enum class TransportChoice : u8 {
     automatic,  // the first of the others that this host and this user have
@@ -38,7 +35,10 @@ struct DeviceOptions {
     backing::DirectIo direct_io = backing::DirectIo::automatic;
     // 1 to queues_max; the kernel clamps it to its CPUs. Not given: what suits the transport.
     std::optional<u32> queues{};
-    u32 depth = 128;           // requests in flight in each queue, 1 to depth_max
+    u32 depth = 128;       // requests in flight in each queue, 1 to depth_max
+    std::string policy{};  // empty: engine::default_policy()
+    // Of the device, 1 to engine::workers_max, and no fewer than queues. Not given: the policy's.
+    std::optional<u32> workers{};
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
@@ -46,6 +46,17 @@ struct DeviceOptions {
 
 // Everything that can be known to be wrong without looking at the image.
 Status check_options(const DeviceOptions& options);
+
+// --workers by itself. The error names the range.
+Status check_workers(u32 workers);
+
+// Of checked options.
+const engine::Policy& policy_of(const DeviceOptions& options);
+
+// How many queues a device has that may have as many as it likes. Not given: one where the policy
+// is of a driver that had one; otherwise one for each CPU and no more than there are workers, four
+// at the most: beyond that a thread more costs memory and no image is faster.
+u32 queues_of(const DeviceOptions& options);
 
 // [A-Za-z0-9._-], at most 64, not starting with a dot or a dash: a file name, a table cell and a
 // shell word without quotes. Device names (ublkb0, nbd1, socket2) are reserved: each belongs to its

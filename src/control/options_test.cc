@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace ringloop::control {
 namespace {
 
@@ -37,6 +39,8 @@ TEST(Options, at_their_limits_are_accepted) {
         options.queues = queues_max;
         options.depth = depth_max;
         EXPECT_TRUE(check_options(options)) << sector;
+        options.queues = options.workers = engine::workers_max;
+        EXPECT_TRUE(check_options(options)) << sector;
     }
 }
 
@@ -54,6 +58,15 @@ TEST(Options, that_no_device_can_have_are_refused_and_named) {
         {"--sector-size 1000", [](DeviceOptions& o) { o.sector_size_bytes = 1000; }},
         {"--sector-size 256", [](DeviceOptions& o) { o.sector_size_bytes = 256; }},
         {"--sector-size 8192", [](DeviceOptions& o) { o.sector_size_bytes = 8192; }},
+        {"no policy 'fast'; there are auto, ", [](DeviceOptions& o) { o.policy = "fast"; }},
+        {"--workers 0", [](DeviceOptions& o) { o.workers = 0; }},
+        {"--workers 513", [](DeviceOptions& o) { o.workers = 513; }},
+        {"--workers 3 and --queues 4: each queue needs a worker of its own; use at least "
+         "--workers 4, or --queues 3",
+         [](DeviceOptions& o) {
+             o.workers = 3;
+             o.queues = 4;
+         }},
         {"name '/'", [](DeviceOptions& o) { o.name = "/"; }},
     };
     for (const Case& spoiled : cases) {
@@ -65,6 +78,46 @@ TEST(Options, that_no_device_can_have_are_refused_and_named) {
             << status.error().message;
         EXPECT_EQ(status.error().message.find('\n'), std::string::npos);
     }
+}
+
+TEST(Queues, that_were_asked_for_are_what_a_device_gets) {
+    for (const engine::Policy& policy : engine::policies()) {
+        DeviceOptions options = valid();
+        options.policy = policy.name;
+        options.queues = 7;
+        EXPECT_EQ(queues_of(options), 7u) << policy.name;
+    }
+}
+
+TEST(Queues, are_one_by_default_where_the_policys_driver_had_one) {
+    for (const engine::Policy& policy : engine::policies()) {
+        if (!policy.one_queue) continue;
+        DeviceOptions options = valid();
+        options.policy = policy.name;
+        options.workers = 16;
+        EXPECT_EQ(queues_of(options), 1u) << policy.name;
+    }
+    DeviceOptions options = valid();
+    options.policy = "linux-3.19";
+    EXPECT_EQ(queues_of(options), 1u);
+}
+
+TEST(Queues, are_no_more_by_default_than_the_workers) {
+    DeviceOptions options = valid();
+    const u32 unbounded = queues_of(options);
+    EXPECT_GE(unbounded, 1u);
+    EXPECT_LE(unbounded, 4u);
+    for (const u32 workers : {1U, 2U, 3U, 512U}) {
+        options.workers = workers;
+        EXPECT_EQ(queues_of(options), std::min(unbounded, workers));
+    }
+}
+
+TEST(Policy, that_was_not_asked_for_is_the_default) {
+    EXPECT_STREQ(policy_of(valid()).name, "auto");
+    DeviceOptions options = valid();
+    options.policy = "linux-4.4";
+    EXPECT_STREQ(policy_of(options).name, "linux-4.4");
 }
 
 TEST(ServeArguments, name_only_what_differs_from_the_defaults) {
@@ -87,12 +140,14 @@ TEST(ServeArguments, carry_every_option) {
                                    .sector_size_bytes = 4096,
                                    .direct_io = backing::DirectIo::off,
                                    .queues = 3,
-                                   .depth = 4};
-    EXPECT_EQ(
-        serve_arguments(options),
-        (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1", "--sizelimit=2",
-                                  "--read-only", "--sector-size=4096", "--direct-io=off",
-                                  "--queues=3", "--depth=4", "--", "disk.img"}));
+                                   .depth = 4,
+                                   .policy = "linux-4.0",
+                                   .workers = 5};
+    EXPECT_EQ(serve_arguments(options),
+              (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1",
+                                        "--sizelimit=2", "--read-only", "--sector-size=4096",
+                                        "--direct-io=off", "--queues=3", "--depth=4",
+                                        "--policy=linux-4.0", "--workers=5", "--", "disk.img"}));
 }
 
 TEST(Choice, is_read_back_from_its_text) {

@@ -1,6 +1,5 @@
 #include "control/resize.h"
 
-#include <cerrno>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -8,13 +7,6 @@
 #include "control/files.h"
 
 namespace ringloop::control {
-namespace {
-
-// Whoever asks for a resize waits, and so do all requests; a disk that is merely slow is faster.
-constexpr u32 freeze_timeout_ms = 10'000;
-
-}  // namespace
-
 Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state) {
     const auto measured = parts.backing.measure_again();
     if (!measured) return std::unexpected(measured.error());
@@ -28,14 +20,8 @@ Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& stat
 
     const auto engine = [&](u64 size_bytes) -> Status {
         if (engine_has_it) return {};
-        if (parts.shards.while_frozen(freeze_timeout_ms,
-                                      [&] { parts.backing.resize(size_bytes); })) {
-            return {};
-        }
-        return fail(ETIMEDOUT,
-                    "{}: requests are still with the image after {} s; see that its disk or "
-                    "server answers, then resize again",
-                    state.device, freeze_timeout_ms / 1000);
+        return parts.shards.while_frozen(state.device, "resize",
+                                         [&] { parts.backing.resize(size_bytes); });
     };
     // Not while the shards are frozen: the driver may wait for its requests in flight.
     const auto kernel = [&](u64 size_bytes) { return parts.transports.resize(size_bytes); };

@@ -29,6 +29,8 @@ DeviceState state_named(const std::string& name) {
             .sector_size = 512,
             .queues = 1,
             .depth = 1,
+            .policy = "auto",
+            .workers = 16,
             .pid = 1,
             .started_at = "now",
             .boot_id = "boot"};

@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "control/dispatching.h"
 #include "control/shard_threads.h"
 #include "control/signals.h"
 #include "control/transports.h"
@@ -59,6 +60,7 @@ public:
         const auto settings = ServiceSettings::create(options_.exported, options_.depth);
         if (!settings) return std::unexpected(settings.error());
         engine::Device device(**backing);
+        device.dispatch_by(dispatching_of(options_, 1));
         nbd::Service& service = transports_.make_service(device, settings->options(), 1);
 
         Status status = threads_.start(transports_, device);

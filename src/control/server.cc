@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "base/size.h"
+#include "control/answers.h"
 #include "control/control_socket.h"
+#include "control/dispatching.h"
 #include "control/files.h"
 #include "control/flush.h"
 #include "control/harden.h"
@@ -23,7 +25,6 @@
 #include "control/shard_threads.h"
 #include "control/signals.h"
 #include "control/socket_transport.h"
-#include "control/status.h"
 #include "control/transports.h"
 #include "frontend/nbd/kernel_device.h"
 
@@ -69,9 +70,7 @@ private:
 
     Status serve_until_told();
     void flush_users() const;
-    std::string answer_to(const Question& question);
-    Result<json> resize();
-    DeviceState state_now() const;
+    LiveDevice live_device();
 
     Status take_down();
     [[noreturn]] void give_up(Error error);
@@ -267,8 +266,7 @@ Status Server::bind_sockets() {
         exported.addresses.push_back(std::move(*address));
     }
     if (exported.addresses.empty() && inherited_.empty()) return {};
-    auto sockets = SocketTransport::bind(exported, std::move(inherited_),
-                                         options_.queues.value_or(default_queues()),
+    auto sockets = SocketTransport::bind(exported, std::move(inherited_), queues_of(options_),
                                          recovering() ? dead_sockets_patience_ms : 0);
     if (!sockets) return std::unexpected(std::move(sockets).error());
     sockets_ = std::move(*sockets);
@@ -296,6 +294,8 @@ Status Server::create_device() {
     state_.transport = transports_.first().kind();
     state_.queues = transports_.queues();  // the kernel may have clamped both
     if (const u32 depth = transports_.first().depth(); depth > 0) state_.depth = depth;
+    device_->dispatch_by(dispatching_of(options_, state_.queues));
+    state_.workers = workers_of(device_->dispatching());
     return {};
 }
 
@@ -334,8 +334,11 @@ Status Server::announce_device(const std::string& path) {
               .direct_io = geometry.direct,
               .direct_io_reason = geometry.direct_reason,
               .direct_io_requested = options_.direct_io,
-              .queues = options_.queues.value_or(default_queues()),
+              .queues = queues_of(options_),
               .depth = options_.depth,
+              .policy = policy_of(options_).name,
+              .workers = workers_of(dispatching_of(options_, queues_of(options_))),
+              .workers_requested = options_.workers,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),
@@ -384,10 +387,10 @@ Status Server::announce() {
     state_.phase = Phase::live;
     TRY(directory_.write_state(state_));
 
-    log::info("{} serves {} ({}, {} of {}, {}{})", state_.device, state_.backing_file,
+    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
               format_size(state_.size_bytes),
               state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
-              state_.depth,
+              state_.depth, state_.policy,
               state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
               state_.read_only ? ", read-only" : "");
     json ready = to_json(state_, to_text(state_.phase));
@@ -431,47 +434,23 @@ Status Server::serve_until_told() {
             flush_users();
             return {};
         }
-        const std::string text = answer_to(**question);
-        if (text.empty()) {
+        const auto text = answer_to((*question)->text, live_device());
+        if (!text) {
             stopper_ = std::move(*question);
             return {};
         }
-        answer(**question, text);
+        answer(**question, *text);
     }
 }
 
-// The answer, or "" for `stop`, which is answered at the end.
-std::string Server::answer_to(const Question& question) {
-    const auto object = parse_json(question.text);
-    const bool valid =
-        object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
-    const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
-    if (verb == "status") {
-        return dump_json(status_json({.state = state_now(),
-                                      .hardening = hardening_,
-                                      .poisoned = device_->poisoned(),
-                                      .clients = transports_.clients()},
-                                     shards_.stats()));
-    }
-    if (verb == "ping") return dump_json({{"ok", true}});
-    if (verb == "resize") {
-        const auto resized = resize();
-        return dump_json(resized ? *resized : json{{"error", resized.error().message}});
-    }
-    if (verb == "stop") return "";
-    return dump_json({{"error", "not understood; verbs: status, ping, resize, stop"}});
-}
-
-Result<json> Server::resize() {
-    const auto resized = resize_device({*backing_, shards_, transports_}, state_);
-    if (!resized) {
-        log::warning("{}", resized.error().message);
-        return std::unexpected(resized.error());
-    }
-    const u64 previous = std::exchange(state_.size_bytes, resized->size_bytes);
-    if (previous != state_.size_bytes) TRY(directory_.write_state(state_));
-    log::info("{}", to_text(*resized, state_.device));
-    return to_json(*resized, state_);
+LiveDevice Server::live_device() {
+    return {.directory = directory_,
+            .hardening = hardening_,
+            .backing = *backing_,
+            .device = *device_,
+            .transports = transports_,
+            .shards = shards_,
+            .state = state_};
 }
 
 // A signal asks nobody whether the device is in use. What was written to it is saved all the same.
@@ -484,16 +463,6 @@ void Server::flush_users() const {
     if (!flush_disk_in_child(state_.device, Deadline(flush_timeout_ms))) {
         log::error("{}: what its users wrote last may be lost", state_.device);
     }
-}
-
-// Direct I/O may have been given up since the start.
-DeviceState Server::state_now() const {
-    DeviceState state = state_;
-    if (state.direct_io && !backing_->direct_now()) {
-        state.direct_io = false;
-        state.direct_io_reason = "the image's filesystem refused a direct operation (EINVAL)";
-    }
-    return state;
 }
 
 // The end of a device, and the undoing of a start that failed at any step. Every step is bounded.

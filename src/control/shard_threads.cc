@@ -15,6 +15,8 @@ namespace {
 
 constexpr u32 ring_entries_min = 64;
 constexpr u32 ring_entries_max = 4096;
+// A disk that is merely slow is faster.
+constexpr u32 freeze_timeout_ms = 10'000;
 // A loop ends when what it has in flight was answered by the backing.
 constexpr std::chrono::seconds end_timeout{60};
 
@@ -83,7 +85,8 @@ void ShardThreads::publish(u32 index, engine::Shard& shard) {
     changed_.notify_all();
 }
 
-bool ShardThreads::while_frozen(u32 timeout_ms, const std::function<void()>& change) {
+Status ShardThreads::while_frozen(const std::string& device, const char* verb,
+                                  const std::function<void()>& change) {
     std::vector<engine::Shard*> shards;
     {
         // They stay: a loop ends by stop() only, which this thread calls.
@@ -93,9 +96,14 @@ bool ShardThreads::while_frozen(u32 timeout_ms, const std::function<void()>& cha
         }
     }
     engine::Freeze freeze(shards);
-    if (!freeze.wait(timeout_ms)) return false;
+    if (!freeze.wait(freeze_timeout_ms)) {
+        return fail(ETIMEDOUT,
+                    "{}: requests are still with the image after {} s; see that its disk or "
+                    "server answers, then {} again",
+                    device, freeze_timeout_ms / 1000, verb);
+    }
     change();
-    return true;
+    return {};
 }
 
 bool ShardThreads::stop() {

@@ -28,9 +28,12 @@ public:
     // this process is killed.
     Status start(Transports& transports, engine::Device& device, int held_fd = -1);
 
-    // Runs `change` on this thread while no shard serves and nothing is in flight. False: requests
-    // were still with the image after timeout_ms, so it was not run.
-    [[nodiscard]] bool while_frozen(u32 timeout_ms, const std::function<void()>& change);
+    // Runs `change` on this thread while no shard serves and nothing is in flight. Waits for that
+    // with a bound: whoever asked for a change waits, and so do all requests. The error, of an
+    // image that does not answer, means that it was not run; it names `device` and the `verb` to
+    // try again.
+    Status while_frozen(const std::string& device, const char* verb,
+                        const std::function<void()>& change);
 
     // Ends the loops and joins the threads. False when one did not end in time: the process must
     // exit then, because the thread still uses what would be destroyed.

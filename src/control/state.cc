@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
@@ -121,6 +122,22 @@ std::optional<DeviceState::Nbd> read_nbd(Fields& fields) {
     return nbd;
 }
 
+// Servers of before there were policies wrote none.
+void read_dispatching(Fields& fields, DeviceState& state) {
+    const engine::Policy* policy = &engine::default_policy();
+    if (fields.has("policy")) {
+        const auto found = engine::find_policy(fields.text("policy", name_chars_max));
+        if (!found) return fields.refuse("policy");
+        policy = *found;
+    }
+    state.policy = policy->name;
+    state.workers = fields.has("workers") ? fields.small("workers", 1, queues_max)
+                                          : std::max(policy->workers, state.queues);
+    if (fields.has("workers_requested")) {
+        state.workers_requested = fields.small("workers_requested", 1, engine::workers_max);
+    }
+}
+
 DeviceState read_fields(Fields& fields) {
     constexpr u64 any = std::numeric_limits<u64>::max();
     DeviceState state;
@@ -138,6 +155,7 @@ DeviceState read_fields(Fields& fields) {
     }
     state.queues = fields.small("queues", 1, queues_max);
     state.depth = fields.small("depth", 1, depth_max);
+    read_dispatching(fields, state);
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
     state.boot_id = fields.text("boot_id", name_chars_max);
@@ -185,6 +203,8 @@ DeviceOptions recover_options(const DeviceState& state) {
             .direct_io = state.direct_io_requested,
             .queues = state.queues,
             .depth = state.depth,
+            .policy = state.policy,
+            .workers = state.workers_requested,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -218,10 +238,13 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"direct_io_requested", to_text(state.direct_io_requested)},
                    {"queues", state.queues},
                    {"depth", state.depth},
+                   {"policy", state.policy},
+                   {"workers", state.workers},
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
+    if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
     if (!state.nbd) return object;
     json nbd = to_json(state.nbd->exported);
     nbd["uris"] = state.nbd->uris;

@@ -47,6 +47,9 @@ struct DeviceState {
     backing::DirectIo direct_io_requested = backing::DirectIo::automatic;
     u32 queues = 0;
     u32 depth = 0;
+    std::string policy;                    // by which transfers are dispatched
+    u32 workers = 0;                       // of the device, at most
+    std::optional<u32> workers_requested;  // what a person asked for; otherwise the policy's own
     i32 pid = 0;
     Phase phase = Phase::starting;
     std::string started_at;  // UTC, "2025-01-31T12:00:00Z"

@@ -23,6 +23,8 @@ DeviceState example() {
             .direct_io_requested = backing::DirectIo::off,
             .queues = 4,
             .depth = 128,
+            .policy = "linux-4.0",
+            .workers = 512,
             .pid = 42,
             .phase = Phase::live,
             .started_at = "2025-01-31T12:00:00Z",
@@ -37,6 +39,28 @@ TEST(StateFile, gives_back_what_was_written) {
         ASSERT_TRUE(read) << read.error().message;
         EXPECT_EQ(*read, state);
     }
+}
+
+TEST(StateFile, gives_back_the_workers_that_somebody_asked_for) {
+    DeviceState state = example();
+    state.workers = 9;
+    state.workers_requested = 9;
+    const auto read = parse_state(to_file_text(state), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, state);
+    EXPECT_EQ(recover_options(*read).workers, 9u);
+}
+
+TEST(StateFile, of_before_there_were_policies_means_the_default_one) {
+    json object = *parse_json(to_file_text(example()));
+    object.erase("policy");
+    object.erase("workers");
+    const auto read = parse_state(dump_json(object), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->policy, "auto");
+    EXPECT_EQ(read->workers, 16u);
+    EXPECT_FALSE(read->workers_requested);
+    EXPECT_EQ(recover_options(*read).policy, "auto");
 }
 
 TEST(StateFile, gives_back_how_a_device_is_served_by_nbd) {
@@ -107,6 +131,13 @@ TEST(StateFile, with_a_wrong_field_is_refused_with_the_fields_name) {
         {"queues", 0},
         {"queues", 5000},
         {"depth", 0},
+        {"policy", "linux-9.9"},
+        {"policy", 1},
+        {"workers", 0},
+        {"workers", 5000},
+        {"workers_requested", 0},
+        {"workers_requested", 513},
+        {"workers_requested", "2"},
         {"pid", 0},
         {"pid", u64{1} << 31},
         {"read_only", 1},
@@ -129,6 +160,7 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
     const json whole = *parse_json(to_file_text(example()));
     for (const auto& [field, value] : whole.items()) {
         if (field == "direct_io_reason") continue;  // says nothing where direct I/O is on
+        if (field == "policy" || field == "workers") continue;  // have a default
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;
@@ -161,7 +193,8 @@ TEST(RecoverOptions, make_the_device_that_the_state_describes) {
                                       .sector_size_bytes = 4096,
                                       .direct_io = backing::DirectIo::off,
                                       .queues = 4,
-                                      .depth = 128}));
+                                      .depth = 128,
+                                      .policy = "linux-4.0"}));
 }
 
 }  // namespace

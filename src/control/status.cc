@@ -1,5 +1,6 @@
 #include "control/status.h"
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +34,27 @@ json op_json(engine::Op op, std::span<const engine::ShardStats* const> shards) {
               {"max", to_us(latency.max)}}}};
 }
 
+using engine::ShardStats;
+
+// What is simply added up.
+struct Sum {
+    const char* name;
+    Counter ShardStats::* counter;
+};
+constexpr std::array sums = {
+    Sum{"merged", &ShardStats::merged},
+    Sum{"operations", &ShardStats::operations},
+    Sum{"passes", &ShardStats::passes},
+    Sum{"syscalls", &ShardStats::syscalls},
+    Sum{"nowait_attempts", &ShardStats::nowait_attempts},
+    Sum{"nowait_eagain", &ShardStats::nowait_eagain},
+    Sum{"nowait_unsupported", &ShardStats::nowait_unsupported},
+    Sum{"hint_skips", &ShardStats::hint_skips},
+    Sum{"lane_requests", &ShardStats::lane_requests},
+    Sum{"serial_overflow", &ShardStats::serial_overflow},
+    Sum{"workers_max_seen", &ShardStats::workers_max_seen},
+};
+
 void add_protection(json& object, const char* field, const Protection& protection) {
     object[field] = protection.on;
     if (!protection.on) object[std::string(field) + "_reason"] = protection.reason;
@@ -46,27 +68,27 @@ json stats_json(std::span<const engine::ShardStats* const> shards) {
         const auto op = static_cast<engine::Op>(i);
         stats[engine::name_of(op)] = op_json(op, shards);
     }
-    u64 merged = 0;
-    u64 operations = 0;
-    u64 passes = 0;
+    for (const Sum& sum : sums) {
+        u64 value = 0;
+        for (const ShardStats* shard : shards) value += (shard->*sum.counter).get();
+        stats[sum.name] = value;
+    }
+    u64 workers_now = 0;
     u64 inflight = 0;
-    for (const engine::ShardStats* shard : shards) {
-        merged += shard->merged.get();
-        operations += shard->operations.get();
-        passes += shard->passes.get();
+    for (const ShardStats* shard : shards) {
+        workers_now += shard->workers_now.get();
         // Finished first: a request that ends in between must not make the difference negative.
         const u64 finished = shard->finished.get();
         inflight += shard->started.get() - finished;
     }
-    stats["merged"] = merged;
-    stats["operations"] = operations;
-    stats["passes"] = passes;
+    stats["workers_now"] = workers_now;
     stats["inflight"] = inflight;
     return stats;
 }
 
 json status_json(const LiveState& live, std::span<const engine::ShardStats* const> shards) {
     json object = to_json(live.state, to_text(live.state.phase));
+    object["policy_reason"] = live.policy_reason;
     object["poisoned"] = live.poisoned;
     add_protection(object, "io_flusher", live.hardening.io_flusher);
     add_protection(object, "memory_locked", live.hardening.memory_locked);
@@ -78,7 +100,9 @@ json status_json(const LiveState& live, std::span<const engine::ShardStats* cons
         object["handshakes_failed"] = live.clients->handshakes_failed;
         object["connections_broken"] = live.clients->broken;
     }
-    object["stats"] = stats_json(shards);
+    json& stats = object["stats"] = stats_json(shards);
+    stats["blocking_writes"] = live.blocking_writes;
+    stats["context_switches"] = live.context_switches;
     return object;
 }
 

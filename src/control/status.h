@@ -12,14 +12,17 @@
 
 namespace ringloop::control {
 
-// {requests, bytes, errors, latency_us {p50,p99,p999,max}} for each operation, and merged,
-// operations, inflight, added up over all shards.
+// {requests, bytes, errors, latency_us {p50,p99,p999,max}} for each operation, inflight, and the
+// other counters of engine::ShardStats, added up over all shards.
 nlohmann::json stats_json(std::span<const engine::ShardStats* const> shards);
 
 struct LiveState {
     DeviceState state;
+    std::string policy_reason;  // which path its I/O takes and why
     Hardening hardening;
     bool poisoned = false;
+    u32 blocking_writes = 0;                    // engine::Device
+    u64 context_switches = 0;                   // of the process, since its start
     std::optional<nbd::ServiceCounts> clients;  // of NBD, those of the kernel's driver left out
 };
 nlohmann::json status_json(const LiveState& live,

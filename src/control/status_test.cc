@@ -18,6 +18,13 @@ TEST(Stats, of_all_shards_are_added_up) {
     two.of(engine::Op::write).errors.add(1);
     one.merged.add(5);
     two.merged.add(6);
+    one.nowait_attempts.add(100);
+    two.nowait_attempts.add(1);
+    one.nowait_eagain.add(2);
+    two.workers_now.set(3);
+    one.workers_now.set(1);
+    two.workers_max_seen.raise_to(4);
+    two.syscalls.add(9);
     one.started.add(10);
     one.finished.add(7);
     two.started.add(1);
@@ -29,6 +36,11 @@ TEST(Stats, of_all_shards_are_added_up) {
     EXPECT_EQ(stats["read"]["errors"], 0);
     EXPECT_EQ(stats["write"]["errors"], 1);
     EXPECT_EQ(stats["merged"], 11);
+    EXPECT_EQ(stats["nowait_attempts"], 101);
+    EXPECT_EQ(stats["nowait_eagain"], 2);
+    EXPECT_EQ(stats["workers_now"], 4);
+    EXPECT_EQ(stats["workers_max_seen"], 4);
+    EXPECT_EQ(stats["syscalls"], 9);
     EXPECT_EQ(stats["inflight"], 4);
 }
 
@@ -63,16 +75,30 @@ TEST(Status, has_the_fields_that_scripts_rely_on) {
                             .backing_file = "/i",
                             .direct_io = false,
                             .direct_io_reason = "why",
+                            .policy = "auto",
+                            .workers = 16,
                             .phase = Phase::live};
     const Hardening hardening{.io_flusher = {false, "not permitted"}, .memory_locked = {true, ""}};
-    const json status =
-        status_json({.state = state, .hardening = hardening, .poisoned = false, .clients = {}}, {});
+    const json status = status_json({.state = state,
+                                     .policy_reason = "because",
+                                     .hardening = hardening,
+                                     .blocking_writes = 2,
+                                     .context_switches = 3,
+                                     .clients = {}},
+                                    {});
     for (const char* field :
          {"name", "device", "transport", "backing_file", "size_bytes", "offset_bytes",
           "sizelimit_bytes", "sector_size", "read_only", "direct_io", "direct_io_reason", "queues",
-          "depth", "pid", "state", "stats"}) {
+          "depth", "policy", "policy_reason", "workers", "pid", "state", "stats"}) {
         EXPECT_TRUE(status.contains(field)) << field;
     }
+    for (const char* counter :
+         {"merged", "passes", "syscalls", "nowait_attempts", "nowait_eagain", "nowait_unsupported",
+          "hint_skips", "lane_requests", "serial_overflow", "workers_now", "workers_max_seen"}) {
+        EXPECT_EQ(status["stats"][counter], 0) << counter;
+    }
+    EXPECT_EQ(status["stats"]["blocking_writes"], 2);
+    EXPECT_EQ(status["stats"]["context_switches"], 3);
     EXPECT_EQ(status["state"], "live");
     EXPECT_EQ(status["io_flusher"], false);
     EXPECT_EQ(status["io_flusher_reason"], "not permitted");

@@ -45,9 +45,8 @@ Result<ublk::DeviceInfo> add_announced(ublk::Control& control, const DeviceOptio
         const Status announced = announce(ublk::block_device_path(id));
         if (!announced && announced.error().number == EBUSY) continue;
         if (!announced) return std::unexpected(announced.error());
-        auto info = control.add({.id = static_cast<i32>(id),
-                                 .queues = options.queues.value_or(default_queues()),
-                                 .depth = options.depth});
+        auto info = control.add(
+            {.id = static_cast<i32>(id), .queues = queues_of(options), .depth = options.depth});
         // EEXIST: another server was faster.
         if (info || info.error().number != EEXIST) return info;
     }

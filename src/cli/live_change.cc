@@ -1,0 +1,43 @@
+#include "cli/live_change.h"
+
+#include "control/detach.h"
+#include "control/devices.h"
+
+namespace ringloop::cli {
+namespace {
+
+using nlohmann::json;
+
+// More than the sum of what the server waits for: requests in flight, and the kernel.
+constexpr u64 change_timeout_ms = 60'000;
+
+}  // namespace
+
+Result<LiveChange> change_live(const std::string& target, const json& question) {
+    const auto directory = control::RuntimeDir::open();
+    if (!directory) return std::unexpected(directory.error());
+    auto device = control::find_device(*directory, target);
+    if (!device) return std::unexpected(std::move(device).error());
+    const control::DeviceState& state = device->state;
+    if (!device->served) {
+        return fail(ESRCH, "{}: its server died: ringloop recover {}", state.device, state.name);
+    }
+    const auto text = control::ask_server(*directory, state.name, control::dump_json(question),
+                                          change_timeout_ms);
+    if (!text) return fail(text.error().number, "{}: {}", state.device, text.error().message);
+    auto answer = control::parse_json(*text);
+    if (!answer || !answer->is_object()) {
+        return fail(EIO, "{}: its server answers no object", state.device);
+    }
+    if (has(*answer, "error", json::value_t::string)) {
+        return fail(EIO, "{}", (*answer)["error"].get<std::string>());
+    }
+    return LiveChange{std::move(device->state), std::move(*answer)};
+}
+
+bool has(const json& answer, const char* field, json::value_t kind) {
+    const auto found = answer.find(field);
+    return found != answer.end() && found->type() == kind;
+}
+
+}  // namespace ringloop::cli

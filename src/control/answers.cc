@@ -1,0 +1,89 @@
+#include "control/answers.h"
+
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/log.h"
+#include "control/dispatching.h"
+#include "control/resize.h"
+#include "control/status.h"
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+// Of all threads of this process, the kernel's workers for it among them.
+u64 context_switches() {
+    rusage usage{};
+    if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return static_cast<u64>(usage.ru_nvcsw) + static_cast<u64>(usage.ru_nivcsw);
+}
+
+// Direct I/O may have been given up since the start.
+DeviceState state_now(const LiveDevice& live) {
+    DeviceState state = live.state;
+    if (state.direct_io && !live.backing.direct_now()) {
+        state.direct_io = false;
+        state.direct_io_reason = "the image's filesystem refused a direct operation (EINVAL)";
+    }
+    return state;
+}
+
+json status(const LiveDevice& live) {
+    const auto shards = live.shards.stats();
+    return status_json({.state = state_now(live),
+                        .policy_reason = engine::explain(*live.device.dispatching().policy,
+                                                         path_facts(live.device, shards)),
+                        .hardening = live.hardening,
+                        .poisoned = live.device.poisoned(),
+                        .blocking_writes = live.device.blocking_writes().load(),
+                        .context_switches = context_switches(),
+                        .clients = live.transports.clients()},
+                       shards);
+}
+
+Result<json> resize(const LiveDevice& live) {
+    const auto resized = resize_device({live.backing, live.shards, live.transports}, live.state);
+    if (!resized) return std::unexpected(resized.error());
+    const u64 previous = std::exchange(live.state.size_bytes, resized->size_bytes);
+    if (previous != live.state.size_bytes) TRY(live.directory.write_state(live.state));
+    log::info("{}", to_text(*resized, live.state.device));
+    return to_json(*resized, live.state);
+}
+
+Result<json> set(const json& question, const LiveDevice& live) {
+    const auto change = parse_question(question);
+    if (!change) return std::unexpected(change.error());
+    const DeviceState before = live.state;
+    const auto dispatched = change_dispatching(*change, live.device, live.shards, live.state);
+    if (!dispatched) return std::unexpected(dispatched.error());
+    if (before != live.state) TRY(live.directory.write_state(live.state));
+    log::info("{}", to_text(*dispatched, live.state.device));
+    return to_json(*dispatched, live.state);
+}
+
+std::string text_of(const Result<json>& changed) {
+    if (changed) return dump_json(*changed);
+    log::warning("{}", changed.error().message);
+    return dump_json({{"error", changed.error().message}});
+}
+
+}  // namespace
+
+std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live) {
+    const auto object = parse_json(question);
+    const bool valid =
+        object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
+    const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
+    if (verb == "status") return dump_json(status(live));
+    if (verb == "ping") return dump_json({{"ok", true}});
+    if (verb == "resize") return text_of(resize(live));
+    if (verb == "set") return text_of(set(*object, live));
+    if (verb == "stop") return std::nullopt;
+    return dump_json({{"error", "not understood; verbs: status, ping, resize, set, stop"}});
+}
+
+}  // namespace ringloop::control

@@ -1,0 +1,33 @@
+// What the server of a live device answers to what it is asked on its control socket.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "backing/backing.h"
+#include "control/harden.h"
+#include "control/runtime_dir.h"
+#include "control/shard_threads.h"
+#include "control/state.h"
+#include "control/transports.h"
+#include "engine/device.h"
+
+namespace ringloop::control {
+
+// Its parts, of the server, between bring_up and stop.
+struct LiveDevice {
+    const RuntimeDir& directory;
+    const Hardening& hardening;
+    backing::Backing& backing;
+    engine::Device& device;
+    Transports& transports;
+    ShardThreads& shards;
+    DeviceState& state;  // what the state file says; both change together
+};
+
+// Control thread; a change blocks for the time that requests in flight take, with a bound. nullopt
+// for `stop`, which is answered at the end.
+std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live);
+
+}  // namespace ringloop::control

@@ -1,0 +1,139 @@
+#include "control/dispatching.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/assert.h"
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+engine::Dispatching dispatching_of(const DeviceState& state) {
+    return dispatching_of(recover_options(state), state.queues);
+}
+
+std::string workers_text(u32 workers) {
+    return fmt::format("{} {}", workers, workers == 1 ? "worker" : "workers");
+}
+
+}  // namespace
+
+engine::Dispatching dispatching_of(const DeviceOptions& options, u32 shards) {
+    const engine::Policy& policy = policy_of(options);
+    return {
+        .policy = &policy, .workers = options.workers.value_or(policy.workers), .shards = shards};
+}
+
+u32 workers_of(const engine::Dispatching& dispatching) {
+    return std::max(dispatching.workers, dispatching.shards);
+}
+
+Status check_change(const DispatchChange& change) {
+    if (change.policy.empty() && !change.workers) {
+        return fail(EINVAL, "nothing to set: give --policy or --workers");
+    }
+    if (!change.policy.empty()) {
+        const auto policy = engine::find_policy(change.policy);
+        if (!policy) return std::unexpected(policy.error());
+    }
+    return change.workers ? check_workers(*change.workers) : Status();
+}
+
+json to_question(const DispatchChange& change) {
+    json question = {{"verb", "set"}};
+    if (!change.policy.empty()) question["policy"] = change.policy;
+    if (change.workers) question["workers"] = *change.workers;
+    return question;
+}
+
+Result<DispatchChange> parse_question(const json& question) {
+    DispatchChange change;
+    if (const auto policy = question.find("policy"); policy != question.end()) {
+        if (!policy->is_string()) return fail(EINVAL, "policy: not a string");
+        change.policy = policy->get<std::string>();
+    }
+    if (const auto workers = question.find("workers"); workers != question.end()) {
+        if (!workers->is_number_unsigned() || workers->get<u64>() > engine::workers_max) {
+            return fail(EINVAL, "workers: not a number of 1 to {}", engine::workers_max);
+        }
+        change.workers = workers->get<u32>();
+    }
+    TRY(check_change(change));
+    return change;
+}
+
+Result<DeviceState> state_after(const DispatchChange& change, const DeviceState& state) {
+    if (change.workers && *change.workers < state.queues) {
+        return fail(EINVAL,
+                    "{}: --workers {} is less than its {} queues, and each needs a worker of its "
+                    "own; use at least --workers {}, or attach it with --queues {}",
+                    state.device, *change.workers, state.queues, state.queues, *change.workers);
+    }
+    DeviceState after = state;
+    if (!change.policy.empty()) after.policy = change.policy;
+    if (change.workers) after.workers_requested = change.workers;
+    after.workers = workers_of(dispatching_of(after));
+    return after;
+}
+
+Result<Dispatched> change_dispatching(const DispatchChange& change, engine::Device& device,
+                                      ShardThreads& shards, DeviceState& state) {
+    auto after = state_after(change, state);
+    if (!after) return std::unexpected(std::move(after).error());
+    const engine::Dispatching wanted = dispatching_of(*after);
+    if (wanted != device.dispatching()) {
+        TRY(shards.while_frozen(state.device, "set", [&] { device.dispatch_by(wanted); }));
+    }
+    const Dispatched dispatched = {.policy = after->policy,
+                                   .workers = after->workers,
+                                   .previous_policy = state.policy,
+                                   .previous_workers = state.workers};
+    state = std::move(*after);
+    return dispatched;
+}
+
+std::string to_text(const Dispatched& dispatched, const std::string& device) {
+    const std::string now = fmt::format("{}: policy {}, {}", device, dispatched.policy,
+                                        workers_text(dispatched.workers));
+    const bool same = dispatched.policy == dispatched.previous_policy &&
+                      dispatched.workers == dispatched.previous_workers;
+    if (same) return now + ", as before";
+    return fmt::format("{} ({}, {} before)", now, dispatched.previous_policy,
+                       workers_text(dispatched.previous_workers));
+}
+
+json to_json(const Dispatched& dispatched, const DeviceState& state) {
+    return {{"name", state.name},
+            {"device", state.device},
+            {"policy", dispatched.policy},
+            {"workers", dispatched.workers},
+            {"previous_policy", dispatched.previous_policy},
+            {"previous_workers", dispatched.previous_workers}};
+}
+
+engine::PathFacts path_facts(const engine::Device& device,
+                             std::span<const engine::ShardStats* const> shards) {
+    const backing::Geometry& shape = device.geometry();
+    const bool direct = device.backing().direct_now();
+    engine::PathFacts facts = {.block_device = shape.filesystem.empty(),
+                               .direct = direct,
+                               .read_only = shape.read_only,
+                               .filesystem = shape.filesystem,
+                               .compressing = shape.compressing,
+                               .sparse = shape.sparse,
+                               .nowait_read = device.nowait_supported(direct, true),
+                               .nowait_write = device.nowait_supported(direct, false),
+                               .workers = workers_of(device.dispatching()),
+                               .queues = device.dispatching().shards};
+    for (const engine::ShardStats* shard : shards) {
+        // What would have blocked first: it may not become more than what was tried.
+        facts.nowait_eagain += shard->nowait_eagain.get();
+        facts.nowait_attempts += shard->nowait_attempts.get();
+        facts.hint_skips += shard->hint_skips.get();
+    }
+    return facts;
+}
+
+}  // namespace ringloop::control
