@@ -117,7 +117,7 @@ engine::PathFacts path_facts(const engine::Device& device,
                              std::span<const engine::ShardStats* const> shards) {
     const backing::Geometry& shape = device.geometry();
     const bool direct = device.backing().direct_now();
-    engine::PathFacts facts = {.block_device = shape.filesystem.empty(),
+    engine::PathFacts facts = {.block_device = shape.block_device,
                                .direct = direct,
                                .read_only = shape.read_only,
                                .filesystem = shape.filesystem,

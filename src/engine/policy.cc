@@ -28,6 +28,7 @@ constexpr std::array table = {
            .one_queue = true},
     Policy{.name = "nowait-no-hint",
            .summary = "NOWAIT first for every write, as before the hint: to see what that costs",
+           .origin = "as the NOWAIT series of 2025 did before its hint",
            .nowait = true,
            .direct_async = true,
            .lane_per_cgroup = true,
@@ -101,19 +102,22 @@ std::string workers_path(const Policy& policy, const PathFacts& facts) {
     return fmt::format("{}: {}{}", way, text, origin_text(policy));
 }
 
+// Rounded up: what happened is not 0 %.
+u64 percent_blocked(const PathFacts& facts) {
+    const u64 rounded = facts.nowait_eagain * 100 + facts.nowait_attempts - 1;
+    return std::min<u64>(rounded / facts.nowait_attempts, 100);
+}
+
 // "; 41 % of 1200 tries would have blocked (sparse image: new blocks are allocated) and went to
 // 2 workers"
 std::string tries_text(const Policy& policy, const PathFacts& facts) {
     const std::string workers = submitters_text(policy, facts);
     if (facts.nowait_attempts == 0) return fmt::format("; what would block goes to {}", workers);
     if (facts.nowait_eagain == 0) return "; so far none would have blocked";
-    // Rounded up: what happened is not 0 %.
-    const u64 percent = std::min<u64>(
-        (facts.nowait_eagain * 100 + facts.nowait_attempts - 1) / facts.nowait_attempts, 100);
     std::string why;
     if (facts.sparse && !facts.read_only) why = " (sparse image: new blocks are allocated)";
     std::string text = fmt::format("; {} % of {} tries would have blocked{} and went to {}",
-                                   percent, facts.nowait_attempts, why, workers);
+                                   percent_blocked(facts), facts.nowait_attempts, why, workers);
     if (facts.hint_skips > 0) {
         const char* since = policy.hint == Hint::learned ? "because tries did not pay"
                                                          : "while others were blocking";
@@ -148,7 +152,14 @@ std::string buffered_path(const PathFacts& facts) {
     const std::string workers = workers_text(facts.workers);
     std::string text = "reads come from the page cache on the shard's own thread";
     if (facts.nowait_read) {
-        text += ", what misses waits in the kernel";
+        // The tries are those of reads alone where no write is tried.
+        const bool known = (facts.read_only || !facts.nowait_write) && facts.nowait_attempts > 0;
+        text += ", what misses ";
+        if (known) {
+            text +=
+                fmt::format("({} % of {} tries) ", percent_blocked(facts), facts.nowait_attempts);
+        }
+        text += "waits in the kernel";
     } else {
         text = fmt::format("{} takes no NOWAIT read: reads wait in {}", place(facts), workers);
     }

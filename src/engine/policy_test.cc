@@ -63,24 +63,23 @@ void check(const Case& expected) {
 }
 
 TEST(Explanation, of_direct_tries_says_how_many_would_have_blocked_and_why) {
-    const PathFacts ext4 = {.direct = true, .filesystem = "ext4", .workers = 16};
-    PathFacts facts = ext4;
-    check({"auto", facts, "direct I/O without blocking first; what would block goes to 2 workers"});
+    PathFacts facts = {.direct = true, .filesystem = "ext4", .workers = 16};
+    check({"auto", facts, "direct I/O without blocking first; what would block goes to 1 worker"});
     facts.nowait_attempts = 1000;
     check({"auto", facts, "direct I/O without blocking first; so far none would have blocked"});
     facts.nowait_eagain = 1;
     check({"auto", facts,
-           "direct I/O without blocking first; 1 % of 1000 tries would have blocked and went to 2 "
-           "workers"});
+           "direct I/O without blocking first; 1 % of 1000 tries would have blocked and went to 1 "
+           "worker"});
     facts.nowait_eagain = 410;
     facts.sparse = true;
     check({"auto", facts,
            "direct I/O without blocking first; 41 % of 1000 tries would have blocked (sparse "
-           "image: new blocks are allocated) and went to 2 workers"});
+           "image: new blocks are allocated) and went to 1 worker"});
     facts.hint_skips = 7;
     check({"auto", facts,
            "direct I/O without blocking first; 41 % of 1000 tries would have blocked (sparse "
-           "image: new blocks are allocated) and went to 2 workers, as did 7 untried because tries "
+           "image: new blocks are allocated) and went to 1 worker, as did 7 untried because tries "
            "did not pay"});
     check({"loop-nowait", facts,
            "direct I/O without blocking first; 41 % of 1000 tries would have blocked (sparse "
@@ -89,38 +88,44 @@ TEST(Explanation, of_direct_tries_says_how_many_would_have_blocked_and_why) {
     facts.read_only = true;
     facts.hint_skips = 0;
     check({"auto", facts,
-           "direct I/O without blocking first; 41 % of 1000 tries would have blocked and went to 2 "
-           "workers"});
+           "direct I/O without blocking first; 41 % of 1000 tries would have blocked and went to 1 "
+           "worker"});
 }
 
 TEST(Explanation, names_what_takes_no_nowait) {
     PathFacts facts = {.direct = true, .filesystem = "9p", .nowait_write = false, .workers = 16};
     check({"auto", facts,
-           "direct I/O without blocking first; what would block goes to 2 workers; the filesystem "
-           "(9p) takes no NOWAIT write: writes go to 2 workers"});
+           "direct I/O without blocking first; what would block goes to 1 worker; the filesystem "
+           "(9p) takes no NOWAIT write: writes go to 1 worker"});
     facts.nowait_read = false;
     check({"auto", facts,
-           "direct I/O: the filesystem (9p) takes no NOWAIT, so all goes to 2 workers"});
+           "direct I/O: the filesystem (9p) takes no NOWAIT, so all goes to 1 worker"});
     facts.nowait_write = true;
     facts.read_only = true;
     check({"auto", facts,
-           "direct I/O: the filesystem (9p) takes no NOWAIT, so all goes to 2 workers"});
+           "direct I/O: the filesystem (9p) takes no NOWAIT, so all goes to 1 worker"});
     facts.block_device = true;
-    check(
-        {"auto", facts, "direct I/O: the block device takes no NOWAIT, so all goes to 2 workers"});
+    check({"auto", facts, "direct I/O: the block device takes no NOWAIT, so all goes to 1 worker"});
 }
 
 TEST(Explanation, counts_submitters_of_all_queues_and_no_more_than_workers) {
     PathFacts facts = {.block_device = true, .direct = true, .workers = 16, .queues = 4};
-    check({"auto", facts, "direct I/O without blocking first; what would block goes to 8 workers"});
-    facts.workers = 4;
     check({"auto", facts, "direct I/O without blocking first; what would block goes to 4 workers"});
+    const Policy crowd = {.name = "crowd",
+                          .summary = "",
+                          .nowait = true,
+                          .direct_async = true,
+                          .workers = 6,
+                          .submitters = 4};
+    facts.workers = 6;
+    EXPECT_EQ(explain(crowd, facts),
+              "direct I/O without blocking first; what would block goes to 6 workers");
 }
 
 TEST(Explanation, tells_of_a_filesystem_that_compresses) {
     check({"auto",
            {.direct = true, .filesystem = "btrfs", .compressing = true, .workers = 16},
-           "direct I/O without blocking first; what would block goes to 2 workers; btrfs may "
+           "direct I/O without blocking first; what would block goes to 1 worker; btrfs may "
            "compress: direct I/O of compressed data is copied there"});
 }
 
@@ -138,6 +143,11 @@ TEST(Explanation, of_a_buffered_image_tells_reads_and_writes_apart) {
     check({"auto", facts,
            "reads come from the page cache on the shard's own thread, what misses waits in the "
            "kernel"});
+    facts.nowait_attempts = 300;
+    facts.nowait_eagain = 10;
+    check({"auto", facts,
+           "reads come from the page cache on the shard's own thread, what misses (4 % of 300 "
+           "tries) waits in the kernel"});
     facts.nowait_read = false;
     check({"auto", facts, "the filesystem (ext4) takes no NOWAIT read: reads wait in 8 workers"});
 }
