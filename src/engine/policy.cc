@@ -119,8 +119,9 @@ std::string tries_text(const Policy& policy, const PathFacts& facts) {
     std::string text = fmt::format("; {} % of {} tries would have blocked{} and went to {}",
                                    percent_blocked(facts), facts.nowait_attempts, why, workers);
     if (facts.hint_skips > 0) {
-        const char* since = policy.hint == Hint::learned ? "because tries did not pay"
-                                                         : "while others were blocking";
+        const char* since = policy.hint == Hint::learned
+                                ? "while others were blocking or tries did not pay"
+                                : "while others were blocking";
         text += fmt::format(", as did {} untried {}", facts.hint_skips, since);
     }
     return text;

@@ -79,8 +79,8 @@ TEST(Explanation, of_direct_tries_says_how_many_would_have_blocked_and_why) {
     facts.hint_skips = 7;
     check({"auto", facts,
            "direct I/O without blocking first; 41 % of 1000 tries would have blocked (sparse "
-           "image: new blocks are allocated) and went to 1 worker, as did 7 untried because tries "
-           "did not pay"});
+           "image: new blocks are allocated) and went to 1 worker, as did 7 untried while others "
+           "were blocking or tries did not pay"});
     check({"loop-nowait", facts,
            "direct I/O without blocking first; 41 % of 1000 tries would have blocked (sparse "
            "image: new blocks are allocated) and went to 1 worker, as did 7 untried while others "
