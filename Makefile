@@ -5,7 +5,7 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := release
-.PHONY: release run test bench install deps deps-when-missing format clean help
+.PHONY: release run test bench bench-programs install deps deps-when-missing format clean help
 
 release: ## build build/release/ringloop
 	@for tool in cmake ninja g++; do command -v $$tool >/dev/null || \
@@ -21,9 +21,13 @@ run: deps-when-missing release ## attach an image, format, mount, write, check a
 test: deps-when-missing ## build and run every test; TEST_ARGS="--only unit -k plug" for a part
 	@tests/run.py $(TEST_ARGS)
 
-bench: deps-when-missing release ## measure against other NBD servers and the kernel's loop driver
+bench: deps-when-missing bench-programs ## measure against fio, other NBD servers and the kernel's loop
+	@bench/in_process.py $(IN_PROCESS_BENCH_ARGS)
 	@bench/nbd.py $(NBD_BENCH_ARGS)
 	@bench/run.py $(BENCH_ARGS)
+
+bench-programs: release
+	@cmake --build --preset release -j $(JOBS) --target native_benchmarks
 
 install: release ## install below $(DESTDIR)$(PREFIX)
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"

@@ -343,6 +343,13 @@ int main(int count, char** arguments) {
     app.add_option("--seed", options.seed, "of the random ops");
     app.add_option("--direct-io", options.direct_io, "auto, on or off");
     app.add_flag("--plain-buffers", options.plain_buffers, "do not register the buffers");
+    app.add_flag_callback(
+        "--list-policies",
+        [] {
+            for (const auto& policy : ringloop::engine::policies()) fmt::print("{}\n", policy.name);
+            throw CLI::Success();
+        },
+        "print their names, the default first");
     CLI11_PARSE(app, count, arguments);
     const auto found = ringloop::run(options);
     if (!found) {

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 
+import plot
 import rows
 import run
 import table
@@ -241,7 +242,8 @@ def run_bench(options):
                "rows": cells}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{text(results)}\n\n{options.json}")
+    pictures = plot.write(options.json)
+    print("\n" + "\n".join([text(results) + "\n", str(options.json), *map(str, pictures)]))
     return 1 if failures else 0
 
 

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 
+import plot
 import rows
 import table
 
@@ -55,7 +56,8 @@ def run(options):
                         "commit": commit(), "command": shlex.join(sys.argv)}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{table.text(results)}\n\n{options.json}")
+    pictures = plot.write(options.json)
+    print("\n" + "\n".join([table.text(results) + "\n", str(options.json), *map(str, pictures)]))
     return 1 if status or results["meta"]["failures"] else 0
 
 

@@ -118,14 +118,18 @@ function(ringloop_micro_benchmarks)
         ringloop_sim ringloop_control benchmark::benchmark benchmark::benchmark_main)
 endfunction()
 
-# The engine under a load of its own, which bench/in_process.py compares with fio. `make bench`
-# builds it; nobody else has to wait for it.
-function(ringloop_in_process_bench)
-    add_executable(in_process_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/in_process.cc)
-    target_link_libraries(in_process_bench PRIVATE
-        ringloop_control CLI11::CLI11 nlohmann_json::nlohmann_json)
-    set_target_properties(in_process_bench PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+# The programs that bench/in_process.py runs: the engine under a load of its own, and what the
+# machine charges for its parts. `make bench` builds them; nobody else has to wait for them.
+function(ringloop_native_benchmarks)
+    add_custom_target(native_benchmarks)
+    foreach(name IN ITEMS in_process limits)
+        add_executable(${name}_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/${name}.cc)
+        target_link_libraries(${name}_bench PRIVATE
+            ringloop_control CLI11::CLI11 nlohmann_json::nlohmann_json)
+        set_target_properties(${name}_bench PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+        add_dependencies(native_benchmarks ${name}_bench)
+    endforeach()
 endfunction()
 
 # One program for each fuzz/<frontend>_<what>_fuzz.cc, beside its corpus fuzz/corpus/<name>. The
