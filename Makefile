@@ -21,7 +21,7 @@ run: deps-when-missing release ## attach an image, format, mount, write, check a
 test: deps-when-missing ## build and run every test; TEST_ARGS="--only unit -k plug" for a part
 	@tests/run.py $(TEST_ARGS)
 
-bench: deps-when-missing bench-programs ## measure against fio, other NBD servers and the kernel's loop
+bench: deps-when-missing bench-programs ## measure against fio, NBD servers, the kernel's driver
 	@bench/in_process.py $(IN_PROCESS_BENCH_ARGS)
 	@bench/nbd.py $(NBD_BENCH_ARGS)
 	@bench/run.py $(BENCH_ARGS)
