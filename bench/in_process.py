@@ -12,7 +12,6 @@ The exit status is 0 when every measurement succeeded, whatever came out.
 
 import argparse
 import dataclasses
-import datetime
 import fnmatch
 import functools
 import json
@@ -26,14 +25,14 @@ import statistics
 import subprocess
 import sys
 
-import guest
-import plot
-import run
+import host
+import measure
 import table
+from host import BenchError
 
-DRIVER = run.TREE / "build/release/in_process_bench"
-IMAGE = run.BUILD / "in_process.img"
-LIMITS = run.TREE / "build/release/limits_bench"
+DRIVER = host.TREE / "build/release/in_process_bench"
+IMAGE = host.BUILD / "in_process.img"
+LIMITS = host.TREE / "build/release/limits_bench"
 SMOKE = {"seconds": 1, "rounds": 1}
 IMAGE_BYTES = 1 << 30
 SMOKE_IMAGE_BYTES = 128 << 20
@@ -51,10 +50,6 @@ FIO = {
                     "--iodepth_batch_complete_max=64"),
 }
 AUTO = "auto"
-
-
-class BenchError(Exception):
-    """One line for the person at the terminal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +107,7 @@ def prepare(row, image):
         with open(path, "xb") as sparse:
             sparse.truncate(SPARSE_BYTES)
         return path
-    guest.drop_cache(image)
+    measure.drop_cache(image)
     if row.cached:
         with open(image, "rb", buffering=0) as file:
             while file.read(1 << 20):
@@ -326,25 +321,19 @@ def run_bench(options):
     elif options.image.exists():
         raise BenchError(f"{options.image} is there already: --image names a file to be made")
     try:
-        guest.write_whole(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
+        measure.write_whole(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
         filesystem = filesystem_of(options.image)
         limits = measure_limits(options.image, options.seconds)
         cells, failures = measure_all(options, [] if options.limits else plan, systems)
     finally:
         options.image.unlink(missing_ok=True)
-    results = {"meta": {"kernel": platform.release(), "cpus": os.cpu_count(),
-                        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                        "commit": run.commit(), "command": shlex.join(sys.argv),
-                        "fio": fio_version(), "filesystem": filesystem, "limits": limits,
-                        "failures": failures},
+    results = {"meta": {"kernel": platform.release(), "cpus": os.cpu_count(), "fio": fio_version(),
+                        "filesystem": filesystem, "limits": limits, "failures": failures},
                "rows": cells}
     if options.limits:
         print(limits_text(limits))
         return 0
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    pictures = plot.write(options.json)
-    print("\n" + "\n".join([text(results) + "\n", str(options.json), *map(str, pictures)]))
+    host.publish(results, options.json, text(results))
     return 1 if failures else 0
 
 
@@ -375,7 +364,7 @@ def parse_options():
                         help="where the image is made, on the filesystem to measure on")
     parser.add_argument("--limits", action="store_true", help="only what the machine can do")
     parser.add_argument("--smoke", action="store_true", help="every row once, for a second")
-    parser.add_argument("--json", type=pathlib.Path, default=run.BUILD / "in_process.json",
+    parser.add_argument("--json", type=pathlib.Path, default=host.BUILD / "in_process.json",
                         metavar="OUT", help="default build/bench/in_process.json")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()

@@ -10,7 +10,6 @@ tables. The exit status is 0 when every measurement succeeded, whatever came out
 """
 
 import argparse
-import datetime
 import fnmatch
 import json
 import os
@@ -23,12 +22,12 @@ import subprocess
 import sys
 import tempfile
 
-import plot
+import host
 import rows
-import run
 import table
+from host import BenchError
 
-sys.path.insert(1, str(run.TREE / "tests/nbd"))
+sys.path.insert(1, str(host.TREE / "tests/nbd"))
 import server
 
 # In the order in which they take turns; the first is what the others are read against.
@@ -69,10 +68,6 @@ NOTE = """\
 The client, fio with its engine for NBD, is one process on the same machine: where a row is limited
 by it, all servers show the same IOPS and differ in what they spent. A ratio counts, and only
 between systems of one run."""
-
-
-class BenchError(Exception):
-    """One line for the person at the terminal."""
 
 
 # ---- one measurement ---------------------------------------------------------------------------
@@ -236,14 +231,9 @@ def run_bench(options):
     finally:
         options.image.unlink()
     results = {"meta": {"kernel": platform.release(), "cpus": os.cpu_count(),
-                        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                        "commit": run.commit(), "command": shlex.join(sys.argv),
                         "versions": versions(options.systems), "failures": failures},
                "rows": cells}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    pictures = plot.write(options.json)
-    print("\n" + "\n".join([text(results) + "\n", str(options.json), *map(str, pictures)]))
+    host.publish(results, options.json, text(results))
     return 1 if failures else 0
 
 
@@ -259,17 +249,17 @@ def versions(systems):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=run.words, default=[], metavar="PATTERN,...",
+    parser.add_argument("--rows", type=host.words, default=[], metavar="PATTERN,...",
                         help="names or shell patterns; default all")
-    parser.add_argument("--systems", type=run.words, default=list(SYSTEMS), metavar="NAME,...",
+    parser.add_argument("--systems", type=host.words, default=list(SYSTEMS), metavar="NAME,...",
                         help=f"of {', '.join(SYSTEMS)}")
-    parser.add_argument("--seconds", type=run.positive, help="of each measurement; default 4")
-    parser.add_argument("--rounds", type=run.positive,
+    parser.add_argument("--seconds", type=host.positive, help="of each measurement; default 4")
+    parser.add_argument("--rounds", type=host.positive,
                         help="measurements of each system in each row; default 5")
-    parser.add_argument("--image", type=pathlib.Path, default=run.BUILD / "nbd.img",
+    parser.add_argument("--image", type=pathlib.Path, default=host.BUILD / "nbd.img",
                         help="where the image is made, on the filesystem to measure with")
     parser.add_argument("--smoke", action="store_true", help="every row once, for a second")
-    parser.add_argument("--json", type=pathlib.Path, default=run.BUILD / "nbd.json", metavar="OUT",
+    parser.add_argument("--json", type=pathlib.Path, default=host.BUILD / "nbd.json", metavar="OUT",
                         help="default build/bench/nbd.json")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()

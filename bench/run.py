@@ -10,33 +10,21 @@ the tables. The exit status is 0 when every measurement succeeded.
 """
 
 import argparse
-import datetime
-import json
 import math
 import pathlib
-import shlex
 import signal
-import subprocess
 import sys
 
-import plot
+import host
 import rows
 import table
+from host import BUILD, BenchError, positive, words
 
-TREE = pathlib.Path(__file__).resolve().parent.parent
-BUILD = TREE / "build/bench"
-RESULTS = BUILD / "vm"  # what the guest sees as /results
-
-KERNEL = "6.12"
 CPUS = 2
 SMOKE = {"seconds": 1, "rounds": 1, "cycles": 2}
 # What a measurement may take beside fio's own seconds before the guest counts as hanging.
 CELL_LIMIT_S = 20
 PREPARE_LIMIT_S = 300
-
-
-class BenchError(Exception):
-    """One line for the person at the terminal."""
 
 
 def run(options):
@@ -47,17 +35,8 @@ def run(options):
         show(plan)
         return 0
     check_files(options, plan)
-    status = run_guest(options, plan)
-    try:
-        results = json.loads((RESULTS / "guest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BenchError(f"the guest left no results (status {status})") from None
-    results["meta"] |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                        "commit": commit(), "command": shlex.join(sys.argv)}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    pictures = plot.write(options.json)
-    print("\n" + "\n".join([table.text(results) + "\n", str(options.json), *map(str, pictures)]))
+    status, results = run_guest(options, plan)
+    host.publish(results, options.json, table.text(results))
     return 1 if status or results["meta"]["failures"] else 0
 
 
@@ -69,32 +48,21 @@ def show(plan):
 
 def check_files(options, plan):
     names = {name for _, names in plan for name in names}
-    if names & set(rows.RINGLOOP) and not options.binary.is_file():
-        raise BenchError(f"no {options.binary}: build it with 'make', or choose other systems "
-                         "with --systems")
+    if names & set(rows.RINGLOOP):
+        host.check_binary(options.binary)
     if options.ublksrv and not options.ublksrv.is_file():
         raise BenchError(f"no {options.ublksrv}: --ublksrv takes the path of ublksrv's 'ublk'")
 
 
 def run_guest(options, plan):
-    """Shows what the guest says; its figures are in guest.json afterwards."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "guest.json").unlink(missing_ok=True)
-    # The guest sees the host's files under the same paths, the tree also under RINGLOOP_TREE.
-    inside = ["--out", "/results/guest.json", "--seconds", options.seconds,
-              "--rounds", options.rounds, "--cycles", options.cycles,
-              "--rows", ",".join(options.rows), "--systems", ",".join(options.systems)]
+    inside = ["--seconds", options.seconds, "--rounds", options.rounds,
+              "--cycles", options.cycles, "--rows", ",".join(options.rows),
+              "--systems", ",".join(options.systems)]
     if options.ublksrv:
         inside += ["--ublksrv", options.ublksrv.resolve()]
     if options.smoke:
         inside.append("--smoke")
-    code = ('python3 -B "$RINGLOOP_TREE/bench/guest.py" --scratch "$SCRATCH" '
-            f'--ringloop "$RINGLOOP" {shlex.join(map(str, inside))}')
-    command = [TREE / "tests/vm/run.py", "--kernel", KERNEL, "--smp", CPUS, "--out", RESULTS,
-               "--timeout", limit_s(options, plan), "--command", code]
-    if options.binary.is_file():
-        command += ["--binary", options.binary]
-    return subprocess.run(list(map(str, command)), check=False).returncode
+    return host.run_guest("guest.py", inside, CPUS, limit_s(options, plan), options.binary)
 
 
 def limit_s(options, plan):
@@ -103,33 +71,10 @@ def limit_s(options, plan):
     return math.ceil(PREPARE_LIMIT_S + cells * (options.seconds + CELL_LIMIT_S))
 
 
-def commit():
-    """With a '+' when the tree has changes that are in no commit."""
-    def git(*words):
-        return subprocess.run(["git", "-C", TREE, *words], capture_output=True, text=True,
-                              check=False)
-
-    head = git("rev-parse", "--verify", "--short=12", "HEAD")
-    if head.returncode != 0:
-        return "unknown"
-    return head.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")
-
-
-def words(text):
-    return [word for word in text.split(",") if word]
-
-
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", type=pathlib.Path, default=TREE / "build/release/ringloop",
+    parser.add_argument("--binary", type=pathlib.Path, default=host.TREE / "build/release/ringloop",
                         help="default build/release/ringloop")
     parser.add_argument("--ublksrv", type=pathlib.Path, metavar="PATH",
                         help="a ublksrv binary (ublk), if you have one, to compare with as well")

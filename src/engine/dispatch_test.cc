@@ -435,13 +435,13 @@ private:
     u64 submitted_ = 0;
 };
 
-constexpr u64 storm_operations = 1'000'000;
+constexpr u64 storm_operations = 500'000;
 
-TEST(DispatchStorm, KeepsBoundAndCountersOverAMillionOperationsDirect) {
+TEST(DispatchStorm, KeepsBoundAndCountersOverHalfAMillionOperationsDirect) {
     Storm(backing::DirectIo::on, 1).run(storm_operations);
 }
 
-TEST(DispatchStorm, KeepsBoundAndCountersOverAMillionOperationsBuffered) {
+TEST(DispatchStorm, KeepsBoundAndCountersOverHalfAMillionOperationsBuffered) {
     Storm(backing::DirectIo::off, 2).run(storm_operations);
 }
 
