@@ -12,6 +12,7 @@ import time
 
 import measure
 import rows
+from rows import words
 from systems import SystemFailure, make_systems
 
 IMAGE_BYTES = 1 << 30
@@ -72,10 +73,6 @@ class Bench(measure.Turns):
             if times:
                 self.tell(f"{row.name} {name}: {times[len(times) // 2]:.0f} ms, "
                           f"median of {len(times)}")
-
-
-def words(text):
-    return [word for word in text.split(",") if word]
 
 
 def parse_options():

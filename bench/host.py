@@ -69,10 +69,6 @@ def commit():
     return head.stdout.strip() + ("+" if git("status", "--porcelain").stdout else "")
 
 
-def words(text):
-    return [word for word in text.split(",") if word]
-
-
 def positive(text):
     number = int(text)
     if number < 1:

@@ -249,9 +249,9 @@ def versions(systems):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=host.words, default=[], metavar="PATTERN,...",
+    parser.add_argument("--rows", type=rows.words, default=[], metavar="PATTERN,...",
                         help="names or shell patterns; default all")
-    parser.add_argument("--systems", type=host.words, default=list(SYSTEMS), metavar="NAME,...",
+    parser.add_argument("--systems", type=rows.words, default=list(SYSTEMS), metavar="NAME,...",
                         help=f"of {', '.join(SYSTEMS)}")
     parser.add_argument("--seconds", type=host.positive, help="of each measurement; default 4")
     parser.add_argument("--rounds", type=host.positive,

@@ -90,12 +90,12 @@ def plan(row_patterns=(), system_names=(), have_ublksrv=False, smoke=False):
     return chosen
 
 
-def choose_rows(patterns):
+def choose_rows(patterns, among=ROWS):
     for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(each.name, pattern) for each in ROWS):
+        if not any(fnmatch.fnmatchcase(each.name, pattern) for each in among):
             raise PlanError(f"no row {pattern}: there are "
-                            f"{', '.join(each.name for each in ROWS)}")
-    return [each for each in ROWS
+                            f"{', '.join(each.name for each in among)}")
+    return [each for each in among
             if not patterns or any(fnmatch.fnmatchcase(each.name, one) for one in patterns)]
 
 
@@ -103,3 +103,7 @@ def enough_to_try(each, systems):
     if each.name in SMOKE_COMPARED:
         return systems
     return [name for name in systems if name in RINGLOOP] or systems[:1]
+
+
+def words(text):
+    return [word for word in text.split(",") if word]

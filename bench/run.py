@@ -18,7 +18,8 @@ import sys
 import host
 import rows
 import table
-from host import BUILD, BenchError, positive, words
+from host import BUILD, BenchError, positive
+from rows import words
 
 CPUS = 2
 SMOKE = {"seconds": 1, "rounds": 1, "cycles": 2}

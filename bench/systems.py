@@ -49,8 +49,9 @@ class Loop:
         self.options = ["--direct-io=on"] if direct_io else []
         self.dio = "1" if direct_io else "0"
 
-    def attach(self, image):
-        return run("losetup", "--find", "--show", *self.options, image).strip()
+    def attach(self, image, read_only=False):
+        return run("losetup", "--find", "--show", *self.options,
+                   *(["--read-only"] if read_only else []), image).strip()
 
     def check(self, device):
         # losetup succeeds also when the driver falls back to buffered I/O.
@@ -65,27 +66,47 @@ class Loop:
 
 
 class Ringloop:
-    def __init__(self, binary, direct_io):
+    def __init__(self, binary, direct_io=None, policy=None):
+        """direct_io: None leaves it to ringloop, and whether it was used is not checked."""
         self.binary = binary
-        self.options = [] if direct_io else ["--direct-io=off"]
+        self.options = ["--direct-io=off"] if direct_io is False else []
+        if policy:
+            self.options += ["--policy", policy]
         self.direct_io = direct_io
+        self.policy = policy
 
-    def attach(self, image):
-        return run(self.binary, "attach", *self.options, image).strip()
+    def attach(self, image, read_only=False):
+        return run(self.binary, "attach", *self.options,
+                   *(["--read-only"] if read_only else []), image).strip()
 
-    def check(self, device):
+    def status(self, device, *wanted):
+        """The object, which holds all the names in `wanted`."""
         said = run(self.binary, "status", "--json", device)
         try:
             status = json.loads(said)
-            direct_io = status["direct_io"]
-        except (ValueError, KeyError, TypeError):
-            raise SystemFailure(f"'status --json' does not tell direct_io: {said}") from None
-        if direct_io != self.direct_io:
-            raise SystemFailure(f"direct_io of {device} is {direct_io}: "
+            missing = [name for name in wanted if name not in status]
+        except (ValueError, TypeError):
+            raise SystemFailure(f"'status --json' is no object: {said}") from None
+        if missing:
+            raise SystemFailure(f"'status --json' does not tell {', '.join(missing)}: {said}")
+        return status
+
+    def check(self, device):
+        status = self.status(device, "direct_io", *(["policy"] if self.policy else []))
+        if self.direct_io not in (None, status["direct_io"]):
+            raise SystemFailure(f"direct_io of {device} is {status['direct_io']}: "
                                 f"{status.get('direct_io_reason') or 'no reason given'}")
+        if self.policy and status["policy"] != self.policy:
+            raise SystemFailure(f"the policy of {device} is {status['policy']}")
 
     def detach(self, device):
         run(self.binary, "detach", device)
+
+    def has_policy(self, name):
+        """The name is judged before the image, which does not exist."""
+        done = subprocess.run([self.binary, "attach", "--policy", name, "/nonexistent"],
+                              capture_output=True, text=True, check=False, timeout=COMMAND_LIMIT_S)
+        return "no policy" not in done.stderr
 
 
 class Ublksrv:
