@@ -46,13 +46,17 @@ def run_guest(script, arguments, cpus, limit_s, binary):
         raise BenchError(f"the guest left no results (status {status})") from None
 
 
-def publish(results, path, text):
-    """Adds when, from which commit and by which command, writes it all to `path`, draws it beside
-    that, and prints the tables."""
+def keep(results, path):
+    """Adds when, from which commit and by which command, and writes it all to `path`."""
     results["meta"] |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                         "commit": commit(), "command": shlex.join(sys.argv)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def publish(results, path, text):
+    """Keeps them, draws them beside the file and prints the tables."""
+    keep(results, path)
     pictures = plot.write(path)
     print("\n" + "\n".join([text + "\n", str(path), *map(str, pictures)]))
 

@@ -26,9 +26,10 @@ import subprocess
 import sys
 
 import host
-import measure
 import table
 from host import BenchError
+from measure import drop_cache, write_whole
+from rows import words
 
 DRIVER = host.TREE / "build/release/in_process_bench"
 IMAGE = host.BUILD / "in_process.img"
@@ -107,7 +108,7 @@ def prepare(row, image):
         with open(path, "xb") as sparse:
             sparse.truncate(SPARSE_BYTES)
         return path
-    measure.drop_cache(image)
+    drop_cache(image)
     if row.cached:
         with open(image, "rb", buffering=0) as file:
             while file.read(1 << 20):
@@ -321,7 +322,7 @@ def run_bench(options):
     elif options.image.exists():
         raise BenchError(f"{options.image} is there already: --image names a file to be made")
     try:
-        measure.write_whole(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
+        write_whole(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
         filesystem = filesystem_of(options.image)
         limits = measure_limits(options.image, options.seconds)
         cells, failures = measure_all(options, [] if options.limits else plan, systems)
@@ -351,14 +352,14 @@ def fio_version():
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=run.words, default=[], metavar="PATTERN,...",
+    parser.add_argument("--rows", type=words, default=[], metavar="PATTERN,...",
                         help="names or shell patterns; default all")
-    parser.add_argument("--policies", type=run.words, default=[AUTO], metavar="NAME,...",
+    parser.add_argument("--policies", type=words, default=[AUTO], metavar="NAME,...",
                         help=f"of the dispatcher, or all; default {AUTO}")
-    parser.add_argument("--fio", type=run.words, default=[REFERENCE, "fio-libaio"],
+    parser.add_argument("--fio", type=words, default=[REFERENCE, "fio-libaio"],
                         metavar="NAME,...", help=f"of {', '.join(FIO)}; default the first two")
-    parser.add_argument("--seconds", type=run.positive, help="of each measurement; default 3")
-    parser.add_argument("--rounds", type=run.positive,
+    parser.add_argument("--seconds", type=host.positive, help="of each measurement; default 3")
+    parser.add_argument("--rounds", type=host.positive,
                         help="measurements of each system in each row; default 3")
     parser.add_argument("--image", type=pathlib.Path, default=IMAGE,
                         help="where the image is made, on the filesystem to measure on")

@@ -1,4 +1,4 @@
-"""On the host: the image of a live CD, an iso with a squashfs in it, in it an ext4 of real files."""
+"""On the host: the image of a live CD, an iso with a squashfs in it, in that an ext4 of files."""
 
 import hashlib
 import json

@@ -49,7 +49,7 @@ def run(options):
         # After every boot: should the next one not come up, the others are there.
         conclude(results)
         host.keep(results, options.json)
-    print(f"\n{seeds_table.text(results)}\n\n{options.json}")
+    host.publish(results, options.json, seeds_table.text(results))
     return 1 if worst or results["meta"]["failures"] else 0
 
 
