@@ -5,7 +5,8 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-policies=(linux-3.19 linux-4.0 linux-4.0-capped linux-4.4 linux-5.14 loop-nowait nowait-no-hint auto)
+policies=(linux-3.19 linux-4.0 linux-4.0-capped linux-4.4 linux-5.14 loop-nowait nowait-no-hint
+    auto)
 mark=$(dmesg_mark)
 attach --queues 2 "$(make_image 96M)"
 DEVICE=$device SECONDS_TO_RUN=12 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
@@ -14,6 +15,16 @@ on_exit "kill $load 2>/dev/null"
 load_runs() {
     kill -0 "$load" 2>/dev/null
 }
+# requests_ended: sets $ended, how many the disk has had.
+requests_ended() {
+    local counts
+    read -ra counts <"/sys/block/${device#/dev/}/stat"
+    ended=$((counts[0] + counts[4]))
+}
+load_went_on() {
+    requests_ended
+    ((ended >= before + 50)) || ! load_runs
+}
 
 changes=0
 while load_runs; do
@@ -21,7 +32,9 @@ while load_runs; do
     answer=$("$RINGLOOP" set "$device" --policy "$policy")
     assert_match "$answer" "^$device: policy $policy, [0-9]+ workers?( \(|, as before)"
     changes=$((changes + 1))
-    sleep 0.1 # for the load to run under it: there is nothing to wait for
+    requests_ended
+    before=$ended
+    wait_until 20 load_went_on
 done
 wait "$load" || die "the load failed: $(<fio.log)"
 ((changes >= ${#policies[@]})) || die "only $changes changes while the load ran"
