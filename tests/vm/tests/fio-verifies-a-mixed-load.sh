@@ -6,7 +6,7 @@ source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
 image=$(make_image 96M)
 attach --queues 2 "$image"
-DEVICE=$device SECONDS_TO_RUN=60 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio"
+DEVICE=$device SECONDS_TO_RUN=30 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio"
 "$RINGLOOP" status --json "$device" >status.json
 for op in write read flush discard; do
     (($(json_value "stats.$op.requests" <status.json) > 0)) || die "no $op took place"
