@@ -5,7 +5,8 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := release
-.PHONY: release run test bench bench-programs install deps deps-when-missing format clean help
+.PHONY: release run test bench bench-seeds bench-programs install deps deps-when-missing format \
+	clean help
 
 release: ## build build/release/ringloop
 	@for tool in cmake ninja g++; do command -v $$tool >/dev/null || \
@@ -25,6 +26,9 @@ bench: deps-when-missing bench-programs ## measure against fio, NBD servers, the
 	@bench/in_process.py $(IN_PROCESS_BENCH_ARGS)
 	@bench/nbd.py $(NBD_BENCH_ARGS)
 	@bench/run.py $(BENCH_ARGS)
+
+bench-seeds: deps-when-missing release ## measure every policy on the workloads it comes from
+	@bench/seeds.py $(SEEDS_BENCH_ARGS)
 
 bench-programs: release
 	@cmake --build --preset release -j $(JOBS) --target native_benchmarks
@@ -46,4 +50,4 @@ clean: ## remove everything that was built
 	@rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' Makefile | expand -t 21

@@ -203,6 +203,7 @@ class Turns:
         self.fio_version = run("fio", "--version").strip()
         self.queues = {}
         self.failures = []
+        self.notes = {}  # more for the JSON's meta
         self.done = 0
         self.count = sum(self.repetitions(row) * len(names) for row, names in plan)
 
@@ -233,7 +234,8 @@ class Turns:
     def save(self, results):
         """Each of `results`: row, system, and for every figure a list of one per repetition."""
         meta = {"kernel": platform.release(), "cpus": os.cpu_count(), "fio": self.fio_version,
-                "queues": self.queues, "failures": self.failures}
+                "queues": self.queues, "failures": self.failures,
+                **self.notes}
         self.out.write_text(json.dumps({"meta": meta, "rows": results}), encoding="utf-8")
 
     def take_turns(self, row, cells):

@@ -203,7 +203,7 @@ def measure(system, iso, files, counters, neighbour=None):
         rate = {"rate": neighbour.rate()} if neighbour else {}
         after = take_sample()
         found = [counters(device) for device in devices]
-    return {"wall_s": after.seconds - before.seconds,
+    return {"seconds": after.seconds - before.seconds,
             "cpu_s": (after.busy_us - before.busy_us) / 1e6,
             "switches": after.switches - before.switches, **rate,
             **{name: max(one[name] for one in found) for name in found[0]}}

@@ -24,7 +24,8 @@ from host import BUILD, BenchError, positive
 from rows import words
 from seeds_rows import FIO
 
-SMOKE = {"seconds": 1, "rounds": 1}
+DEFAULTS = {"seconds": 3, "rounds": 3, "nested_rounds": 2}
+SMOKE = {"seconds": 1, "rounds": 1, "nested_rounds": 1}
 # What a measurement may take beside fio's own seconds before the guest counts as hanging.
 CELL_LIMIT_S = 20
 NESTED_LIMIT_S = 120
@@ -62,15 +63,16 @@ def boots(plan):
 
 
 def run_guest(options, cpus, part, iso):
-    inside = ["--seconds", options.seconds, "--rounds", options.rounds,
-              "--rows", ",".join(row.name for row, _ in part)]
     is_nested = part[0][0].kind != FIO
+    rounds = options.nested_rounds if is_nested else options.rounds
+    inside = ["--seconds", options.seconds, "--rounds", rounds,
+              "--rows", ",".join(row.name for row, _ in part)]
     if is_nested:
         # Below the tree, which the guest asks for every time: the rest of the host may be stale.
         inside += ["--nested", pathlib.Path("/tree") / iso.relative_to(host.TREE)]
     if options.smoke:
         inside.append("--smoke")
-    cells = sum(len(names) * (options.rounds + 1) for _, names in part)
+    cells = sum(len(names) * (rounds + 1) for _, names in part)
     limit_s = PREPARE_LIMIT_S + cells * (NESTED_LIMIT_S if is_nested
                                          else options.seconds + CELL_LIMIT_S)
     return host.run_guest("seeds_guest.py", inside, cpus, math.ceil(limit_s), options.binary)
@@ -111,16 +113,18 @@ def parse_options():
                         help="default build/release/ringloop")
     parser.add_argument("--rows", type=words, default=[], metavar="PATTERN,...",
                         help="names or shell patterns; default all")
-    parser.add_argument("--seconds", type=positive, help="of each run of fio; default 4")
+    parser.add_argument("--seconds", type=positive, help="of each run of fio; default 3")
     parser.add_argument("--rounds", type=positive,
-                        help="measurements of each system in each row; default 3")
+                        help="measurements of each system in each row of fio; default 3")
+    parser.add_argument("--nested-rounds", type=positive,
+                        help="the same in the rows of nested images; default 2")
     parser.add_argument("--smoke", action="store_true",
                         help="a row of each kind, once, for a second, on small images")
     parser.add_argument("--json", type=pathlib.Path, default=BUILD / "seeds.json", metavar="OUT",
                         help="default build/bench/seeds.json")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    for name, value in {"seconds": 4, "rounds": 3}.items():
+    for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, SMOKE[name] if options.smoke else value)
     return options

@@ -32,8 +32,9 @@ BYTES_PER_READER = 2 << 20
 SMOKE_BYTES_PER_READER = 256 << 10
 
 # Of `status --json`, as far as they are there.
-COUNTERS = ("merged", "nowait_attempts", "nowait_eagain", "hint_skips", "lane_requests",
-            "serial_overflow", "workers_now", "workers_max_seen", "syscalls", "context_switches")
+COUNTERS = ("merged", "nowait_attempts", "nowait_eagain", "nowait_unsupported", "hint_skips",
+            "lane_requests", "serial_overflow", "workers_now", "workers_max_seen", "syscalls",
+            "context_switches")
 
 
 def make_slow_disk(disk):
@@ -109,7 +110,7 @@ class Bench(measure.Turns):
     def measure(self, row, name, turn):
         figures = (self.measure_device(row, name) if row.kind == seeds_rows.FIO
                    else self.measure_nested(row, name, turn))
-        shown = {"iops": "{:.0f} IOPS", "p99_us": "p99 {:.0f} us", "wall_s": "{:.1f} s",
+        shown = {"iops": "{:.0f} IOPS", "p99_us": "p99 {:.0f} us", "seconds": "{:.1f} s",
                  "rate": "{:.1f} loops", "runnable": "{} runnable workers"}
         self.tell(f"{row.name} {name} {turn + 1}: " + ", ".join(
             form.format(figures[figure]) for figure, form in shown.items() if figure in figures))
@@ -169,6 +170,7 @@ def main():
     for name in missing:
         measure.say(f"without {name}: this ringloop has no such policy")
     bench = Bench(options, seeds_rows.plan(options.rows, options.smoke, missing))
+    bench.notes["without"] = missing
     bench.prepare()
     bench.run()
     sys.exit(1 if bench.failures else 0)

@@ -12,7 +12,7 @@ import table
 FIGURES = (*table.FIGURES, ("disk KiB per I/O", "disk_kib_per_io", "{:.1f}"),
            ("merged", "merged", "{:.0f}"), ("cached MiB", "cached_mib", "{:.1f}"),
            ("workers", "workers_max_seen", "{:.0f}"))
-NESTED_FIGURES = (("wall s", "wall_s", "{:.2f}"), ("CPU s", "cpu_s", "{:.2f}"),
+NESTED_FIGURES = (("wall s", "seconds", "{:.2f}"), ("CPU s", "cpu_s", "{:.2f}"),
                   ("switches", "switches", "{:.0f}"), ("runnable workers", "runnable", "{:.0f}"),
                   ("workers", "workers_max_seen", "{:.0f}"),
                   ("neighbour, loops/s", "rate", "{:.0f}"))
@@ -23,7 +23,7 @@ RATIOS = tuple((f"{above}/{below}", above, below) for above, below in (
 # What a figure is called in a sentence.
 NAMES = {"iops": "IOPS", "ctxt_per_io": "switches per I/O", "disk_kib_per_io": "disk KiB per I/O",
          "merged": "merged requests", "cached_mib": "MiB of page cache",
-         "wall_s": "wall time", "runnable": "runnable workers", "rate": "neighbour's rate"}
+         "seconds": "wall time", "runnable": "runnable workers", "rate": "neighbour's rate"}
 
 NOTE = """\
 "disk KiB per I/O" is the average request that reached the disk of the image. "workers" is what the
