@@ -27,8 +27,8 @@ DELAY_MS = 1
 SLOW_DISK = "bench-slow"
 SLOW_POINT = pathlib.Path("/run/bench-slow")
 
-# What a smoke run's readers take is enough for every layer to be read.
-BYTES_PER_READER = 2 << 20
+# Some seconds of reading; a smoke run's share is enough for every layer to be read.
+BYTES_PER_READER = 6 << 20
 SMOKE_BYTES_PER_READER = 256 << 10
 
 # Of `status --json`, as far as they are there.
