@@ -22,8 +22,7 @@ class BenchError(Exception):
 
 def check_binary(path):
     if not path.is_file():
-        raise BenchError(f"no {path}: build it with 'make', or choose other systems "
-                         "with --systems")
+        raise BenchError(f"no {path}: build it with 'make', or name another with --binary")
 
 
 def run_guest(script, arguments, cpus, limit_s, binary):
