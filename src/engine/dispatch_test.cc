@@ -309,6 +309,17 @@ TEST_F(BufferedDispatchTest, NeverTriesWhereTheKernelsDriverDidNot) {
     complete(4096);
 }
 
+TEST_F(BufferedDispatchTest, GivesReadsToTheLaneWhereTheFileTakesNoNowait) {
+    start(Op::read);
+    complete(-EOPNOTSUPP);  // squashfs
+    EXPECT_TRUE(operation().force_async);
+    complete(4096);
+    start(Op::read, 20);
+    EXPECT_EQ(in_flight(), 16u);
+    EXPECT_EQ(stats().workers_max_seen.get(), 16u);
+    EXPECT_EQ(stats().nowait_attempts.get(), 1u);
+}
+
 TEST_F(BufferedDispatchTest, GivesAutoAllOfItsWorkers) {
     use("auto", 16, 1);
     EXPECT_EQ(world.kernel.workers_limit, 16u);

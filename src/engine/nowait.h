@@ -113,20 +113,17 @@ private:
         const bool read = reads(operation);
         const bool supported = device_.nowait_supported(false, read);
         if (misses > 1) return Way::worker;
-        if (misses > 0 || operation.length > call_bytes_max) return beside(read, supported);
+        // What takes no NOWAIT, the kernel could only hand to a worker of its own accord.
+        const Way beside = supported ? Way::ring : Way::worker;
+        if (misses > 0 || operation.length > call_bytes_max) return beside;
         if (passes_by(streak_of(false, read))) {
             stats_.hint_skips.add(1);
-            return beside(read, supported);
+            return beside;
         }
-        if (!supported && (read || now_ns < write_again_ns_)) return beside(read, supported);
+        if (!supported && (read || now_ns < write_again_ns_)) return beside;
         operation.on_thread = true;
         if (supported) try_it(operation);
         return Way::thread;
-    }
-
-    // A write that the kernel could only try in vain goes to a worker at once.
-    static Way beside(bool read, bool supported) {
-        return read || supported ? Way::ring : Way::worker;
     }
 
     static bool passes_by(Streak& streak) {
