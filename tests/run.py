@@ -165,10 +165,11 @@ def build(report, options, preset, built):
             done = run(["cmake", "--preset", preset])
             if done.returncode == 0:
                 # The other tests run the release build; of the rest only unit tests are run.
-                target = {"release": "all", "fuzz": "fuzzers"}.get(preset, "unit_tests")
+                targets = {"release": ["all", "native_benchmarks"],
+                           "fuzz": ["fuzzers"]}.get(preset, ["unit_tests"])
                 # On to the end, whatever fails: all the errors at once.
                 done = run(["cmake", "--build", "--preset", preset, "-j", options.jobs,
-                            "--target", target, "--", "-k", "0"])
+                            "--target", *targets, "--", "-k", "0"])
             built[preset] = done.returncode == 0
             seconds = time.monotonic() - start
             if built[preset]:

@@ -233,6 +233,37 @@ TEST_F(DispatchTest, ReadsBesideTheSerialListAsLinux40Did) {
     EXPECT_EQ(stats().workers_now.get(), 41u);
 }
 
+// On a disk that takes one unit of time for each operation, however many it has: how many units
+// until `count` requests are answered. No clock is involved.
+class SlowDiskTest : public DispatchTest {
+protected:
+    u32 units(const char* policy, Op op, u32 count) {
+        use(policy);
+        start(op, count);
+        u32 passed = 0;
+        while (in_flight() > 0) {
+            ++passed;
+            for (std::size_t i = in_flight(); i > 0; --i) world.kernel.complete(i - 1, 4096);
+            world.pass();
+        }
+        return passed;
+    }
+};
+
+TEST_F(SlowDiskTest, ReadsOverlapWhereEachHasAWorker) {
+    EXPECT_EQ(units("linux-3.19", Op::read, 16), 16u);
+    EXPECT_EQ(units("linux-4.0", Op::read, 16), 1u);
+    EXPECT_EQ(units("linux-4.0-capped", Op::read, 20), 4u) << "16 at once; 4 by the serial list";
+    EXPECT_EQ(units("auto", Op::read, 16), 1u);
+}
+
+TEST_F(SlowDiskTest, WritesTakeTheirTurnUnlessTheyAreAsynchronous) {
+    EXPECT_EQ(units("linux-3.19", Op::write, 16), 16u);
+    EXPECT_EQ(units("linux-4.0", Op::write, 16), 16u);
+    EXPECT_EQ(units("linux-4.4", Op::write, 16), 1u);
+    EXPECT_EQ(units("auto", Op::write, 16), 1u);
+}
+
 TEST_F(DispatchTest, LetsReadsBeyondTheBoundJoinTheSerialList) {
     use("linux-4.0-capped");
     EXPECT_EQ(world.kernel.workers_limit, 16u);
