@@ -174,7 +174,8 @@ TEST(RequestMark, is_held_by_a_ring_that_knows_it) {
     mark->reset();
     EXPECT_TRUE(run.has_requests("a"));
     ring->reset();
-    EXPECT_TRUE(wait_until(Deadline(10'000), [&] { return !run.has_requests("a"); }));
+    // The kernel takes rings apart when it finds time; on a busy machine ten seconds were too few.
+    EXPECT_TRUE(wait_until(Deadline(60'000), [&] { return !run.has_requests("a"); }));
 }
 
 TEST(StateFiles, are_listed_by_name_and_read_back) {
