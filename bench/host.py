@@ -4,10 +4,12 @@ import datetime
 import json
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
 import plot
+from rows import PlanError
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TREE / "build/bench"
@@ -18,6 +20,51 @@ KERNEL = "6.12"
 
 class BenchError(Exception):
     """One line for the person at the terminal."""
+
+
+def main(program, run):
+    """What each benchmark is as a program: `run` returns the exit status."""
+    # As an exception: what runs below this process then ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{program}: terminated"))
+    try:
+        sys.exit(run())
+    except (BenchError, PlanError) as error:
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def settle(options, defaults, smoke):
+    """Fills in what the person did not give; --smoke has its own idea of it."""
+    for name, value in defaults.items():
+        if getattr(options, name) is None:
+            setattr(options, name, smoke[name] if options.smoke else value)
+    return options
+
+
+def take_turns(plan, rounds, measure):
+    """(cells, failures) of a plan of (row, names of systems), natively: what disturbs the machine
+    for a while disturbs all the systems of a row. `measure(row, name)` returns figures."""
+    results, failures, number = [], [], 0
+    count = sum(len(names) for _, names in plan) * rounds
+    for row, names in plan:
+        cells = {name: {"row": row.name, "system": name} for name in names}
+        results += cells.values()
+        for turn in range(rounds):
+            for name, cell in cells.items():
+                number += 1
+                try:
+                    figures = measure(row, name)
+                except (BenchError, AssertionError, OSError) as error:
+                    failures.append(f"{row.name}: {name}: {error}")
+                    print(f"[{number}/{count}] FAILED {failures[-1]}", flush=True)
+                    continue
+                for figure, value in figures.items():
+                    cell.setdefault(figure, []).append(value)
+                print(f"[{number}/{count}] {row.name} {name} {turn + 1}: "
+                      f"{figures['iops']:.0f} IOPS, {figures['cpu_us_per_io']:.2f} us per I/O",
+                      flush=True)
+    return results, failures
 
 
 def check_binary(path):

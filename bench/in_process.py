@@ -12,7 +12,6 @@ The exit status is 0 when every measurement succeeded, whatever came out.
 
 import argparse
 import dataclasses
-import fnmatch
 import functools
 import json
 import os
@@ -20,16 +19,14 @@ import pathlib
 import platform
 import resource
 import shlex
-import signal
 import statistics
 import subprocess
-import sys
 
 import host
 import table
 from host import BenchError
 from measure import drop_cache, write_whole
-from rows import words
+from rows import choose_rows, words
 
 DRIVER = host.TREE / "build/release/in_process_bench"
 IMAGE = host.BUILD / "in_process.img"
@@ -201,30 +198,6 @@ def measure_limits(image, seconds):
 # ---- the run -----------------------------------------------------------------------------------
 
 
-def measure_all(options, plan, systems):
-    """(cells, failures). Within a row the systems take turns."""
-    results, failures, number = [], [], 0
-    count = len(plan) * len(systems) * options.rounds
-    for row in plan:
-        cells = {name: {"row": row.name, "system": name} for name in systems}
-        results += cells.values()
-        for turn in range(options.rounds):
-            for name, cell in cells.items():
-                number += 1
-                try:
-                    figures = measure(row, name, options.image, options.seconds)
-                except (BenchError, OSError) as error:
-                    failures.append(f"{row.name}: {name}: {error}")
-                    print(f"[{number}/{count}] FAILED {failures[-1]}", flush=True)
-                    continue
-                for figure, value in figures.items():
-                    cell.setdefault(figure, []).append(value)
-                print(f"[{number}/{count}] {row.name} {name} {turn + 1}: "
-                      f"{figures['iops']:.0f} IOPS, {figures['cpu_us_per_io']:.2f} us per I/O",
-                      flush=True)
-    return results, failures
-
-
 def text(results):
     cells = {(cell["row"], cell["system"]): cell for cell in results["rows"]}
     names = list(dict.fromkeys(cell["row"] for cell in results["rows"]))
@@ -284,14 +257,6 @@ def target(cells, name):
     return f">= {wanted}: {'yes' if found >= wanted else 'no'}"
 
 
-def choose_rows(patterns):
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(row.name, pattern) for row in ROWS):
-            raise BenchError(f"no row {pattern}: there are {', '.join(row.name for row in ROWS)}")
-    return [row for row in ROWS
-            if not patterns or any(fnmatch.fnmatchcase(row.name, one) for one in patterns)]
-
-
 def choose_systems(options):
     for name in options.fio:
         if name not in FIO:
@@ -310,7 +275,7 @@ def choose_systems(options):
 
 
 def run_bench(options):
-    plan = choose_rows(options.rows)
+    plan = choose_rows(options.rows, ROWS)
     if options.list:
         for row in plan:
             print(f"{row.name}  {row.title}")
@@ -325,7 +290,9 @@ def run_bench(options):
         write_whole(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
         filesystem = filesystem_of(options.image)
         limits = measure_limits(options.image, options.seconds)
-        cells, failures = measure_all(options, [] if options.limits else plan, systems)
+        cells, failures = host.take_turns(
+            [] if options.limits else [(row, systems) for row in plan], options.rounds,
+            lambda row, name: measure(row, name, options.image, options.seconds))
     finally:
         options.image.unlink(missing_ok=True)
     results = {"meta": {"kernel": platform.release(), "cpus": os.cpu_count(), "fio": fio_version(),
@@ -368,22 +335,8 @@ def parse_options():
     parser.add_argument("--json", type=pathlib.Path, default=host.BUILD / "in_process.json",
                         metavar="OUT", help="default build/bench/in_process.json")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    for name, value in {"seconds": 3, "rounds": 3}.items():
-        if getattr(options, name) is None:
-            setattr(options, name, SMOKE[name] if options.smoke else value)
-    return options
-
-
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("in_process.py: terminated"))
-    try:
-        sys.exit(run_bench(parse_options()))
-    except BenchError as error:
-        sys.exit(f"in_process.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return host.settle(parser.parse_args(), {"seconds": 3, "rounds": 3}, SMOKE)
 
 
 if __name__ == "__main__":
-    main()
+    host.main("in_process.py", lambda: run_bench(parse_options()))

@@ -10,13 +10,11 @@ tables. The exit status is 0 when every measurement succeeded, whatever came out
 """
 
 import argparse
-import fnmatch
 import json
 import os
 import pathlib
 import platform
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -148,30 +146,6 @@ def measure(each, system, image, seconds):
 # ---- the run -----------------------------------------------------------------------------------
 
 
-def measure_all(options, plan, image):
-    """(cells, failures). Within a row the systems take turns."""
-    results, failures, number = [], [], 0
-    count = len(plan) * len(options.systems) * options.rounds
-    for each in plan:
-        cells = {name: {"row": each.name, "system": name} for name in options.systems}
-        results += cells.values()
-        for turn in range(options.rounds):
-            for name, cell in cells.items():
-                number += 1
-                try:
-                    figures = measure(each, name, image, options.seconds)
-                except (BenchError, AssertionError, OSError) as error:
-                    failures.append(f"{each.name}: {name}: {error}")
-                    print(f"[{number}/{count}] FAILED {failures[-1]}", flush=True)
-                    continue
-                for figure, value in figures.items():
-                    cell.setdefault(figure, []).append(value)
-                print(f"[{number}/{count}] {each.name} {name} {turn + 1}: "
-                      f"{figures['iops']:.0f} IOPS, {figures['cpu_us_per_io']:.2f} us per I/O",
-                      flush=True)
-    return results, failures
-
-
 def text(results):
     cells = {(cell["row"], cell["system"]): cell for cell in results["rows"]}
     names = list(dict.fromkeys(cell["row"] for cell in results["rows"]))
@@ -205,16 +179,8 @@ def with_targets(lines, cells, key):
     return shown
 
 
-def choose_rows(patterns):
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(each.name, pattern) for each in ROWS):
-            raise BenchError(f"no row {pattern}: there are {', '.join(row.name for row in ROWS)}")
-    return [each for each in ROWS
-            if not patterns or any(fnmatch.fnmatchcase(each.name, one) for one in patterns)]
-
-
 def run_bench(options):
-    plan = choose_rows(options.rows)
+    plan = rows.choose_rows(options.rows, ROWS)
     if options.list:
         for each in plan:
             print(f"{each.name}  {each.title}")
@@ -227,7 +193,9 @@ def run_bench(options):
     options.image.parent.mkdir(parents=True, exist_ok=True)
     warm_image(options.image, SMOKE_IMAGE_BYTES if options.smoke else IMAGE_BYTES)
     try:
-        cells, failures = measure_all(options, plan, options.image)
+        cells, failures = host.take_turns(
+            [(row, options.systems) for row in plan], options.rounds,
+            lambda row, name: measure(row, name, options.image, options.seconds))
     finally:
         options.image.unlink()
     results = {"meta": {"kernel": platform.release(), "cpus": os.cpu_count(),
@@ -262,22 +230,8 @@ def parse_options():
     parser.add_argument("--json", type=pathlib.Path, default=host.BUILD / "nbd.json", metavar="OUT",
                         help="default build/bench/nbd.json")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    for name, value in {"seconds": 4, "rounds": 5}.items():
-        if getattr(options, name) is None:
-            setattr(options, name, SMOKE[name] if options.smoke else value)
-    return options
-
-
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("nbd.py: terminated"))
-    try:
-        sys.exit(run_bench(parse_options()))
-    except BenchError as error:
-        sys.exit(f"nbd.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return host.settle(parser.parse_args(), {"seconds": 4, "rounds": 5}, SMOKE)
 
 
 if __name__ == "__main__":
-    main()
+    host.main("nbd.py", lambda: run_bench(parse_options()))

@@ -12,8 +12,6 @@ the tables. The exit status is 0 when every measurement succeeded.
 import argparse
 import math
 import pathlib
-import signal
-import sys
 
 import host
 import rows
@@ -94,23 +92,8 @@ def parse_options():
     parser.add_argument("--json", type=pathlib.Path, default=BUILD / "guest.json", metavar="OUT",
                         help="default build/bench/guest.json")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    for name, value in {"seconds": 4, "rounds": 3, "cycles": 20}.items():
-        if getattr(options, name) is None:
-            setattr(options, name, SMOKE[name] if options.smoke else value)
-    return options
-
-
-def main():
-    # As an exception: what runs below this process then ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("run.py: terminated"))
-    try:
-        sys.exit(run(parse_options()))
-    except (BenchError, rows.PlanError) as error:
-        sys.exit(f"run.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return host.settle(parser.parse_args(), {"seconds": 4, "rounds": 3, "cycles": 20}, SMOKE)
 
 
 if __name__ == "__main__":
-    main()
+    host.main("run.py", lambda: run(parse_options()))

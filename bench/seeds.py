@@ -12,15 +12,12 @@ read the tables. The exit status is 0 when every measurement succeeded, whatever
 import argparse
 import math
 import pathlib
-import signal
-import sys
 
 import host
 import nested_image
-import rows
 import seeds_rows
 import seeds_table
-from host import BUILD, BenchError, positive
+from host import BUILD, positive
 from rows import words
 from seeds_rows import FIO
 
@@ -123,23 +120,8 @@ def parse_options():
     parser.add_argument("--json", type=pathlib.Path, default=BUILD / "seeds.json", metavar="OUT",
                         help="default build/bench/seeds.json")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    for name, value in DEFAULTS.items():
-        if getattr(options, name) is None:
-            setattr(options, name, SMOKE[name] if options.smoke else value)
-    return options
-
-
-def main():
-    # As an exception: what runs below this process then ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("seeds.py: terminated"))
-    try:
-        sys.exit(run(parse_options()))
-    except (BenchError, rows.PlanError) as error:
-        sys.exit(f"seeds.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return host.settle(parser.parse_args(), DEFAULTS, SMOKE)
 
 
 if __name__ == "__main__":
-    main()
+    host.main("seeds.py", lambda: run(parse_options()))

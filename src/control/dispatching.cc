@@ -14,10 +14,6 @@ engine::Dispatching dispatching_of(const DeviceState& state) {
     return dispatching_of(recover_options(state), state.queues);
 }
 
-std::string workers_text(u32 workers) {
-    return fmt::format("{} {}", workers, workers == 1 ? "worker" : "workers");
-}
-
 }  // namespace
 
 engine::Dispatching dispatching_of(const DeviceOptions& options, u32 shards) {
@@ -29,6 +25,8 @@ engine::Dispatching dispatching_of(const DeviceOptions& options, u32 shards) {
 u32 workers_of(const engine::Dispatching& dispatching) {
     return std::max(dispatching.workers, dispatching.shards);
 }
+
+u32 workers_of(const DeviceState& state) { return workers_of(dispatching_of(state)); }
 
 Status check_change(const DispatchChange& change) {
     if (change.policy.empty() && !change.workers) {
@@ -74,7 +72,6 @@ Result<DeviceState> state_after(const DispatchChange& change, const DeviceState&
     DeviceState after = state;
     if (!change.policy.empty()) after.policy = change.policy;
     if (change.workers) after.workers_requested = change.workers;
-    after.workers = workers_of(dispatching_of(after));
     return after;
 }
 
@@ -87,21 +84,21 @@ Result<Dispatched> change_dispatching(const DispatchChange& change, engine::Devi
         TRY(shards.while_frozen(state.device, "set", [&] { device.dispatch_by(wanted); }));
     }
     const Dispatched dispatched = {.policy = after->policy,
-                                   .workers = after->workers,
+                                   .workers = workers_of(*after),
                                    .previous_policy = state.policy,
-                                   .previous_workers = state.workers};
+                                   .previous_workers = workers_of(state)};
     state = std::move(*after);
     return dispatched;
 }
 
 std::string to_text(const Dispatched& dispatched, const std::string& device) {
     const std::string now = fmt::format("{}: policy {}, {}", device, dispatched.policy,
-                                        workers_text(dispatched.workers));
+                                        engine::workers_text(dispatched.workers));
     const bool same = dispatched.policy == dispatched.previous_policy &&
                       dispatched.workers == dispatched.previous_workers;
     if (same) return now + ", as before";
     return fmt::format("{} ({}, {} before)", now, dispatched.previous_policy,
-                       workers_text(dispatched.previous_workers));
+                       engine::workers_text(dispatched.previous_workers));
 }
 
 json to_json(const Dispatched& dispatched, const DeviceState& state) {

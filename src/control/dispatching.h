@@ -44,7 +44,10 @@ struct Dispatched {
     bool operator==(const Dispatched&) const = default;
 };
 
-// What `state` would say after the change: policy, workers and workers_requested. The error is a
+// The same of a device of which only the state is known.
+u32 workers_of(const DeviceState& state);
+
+// What `state` would say after the change: policy and workers_requested. The error is a
 // change that the device cannot have.
 Result<DeviceState> state_after(const DispatchChange& change, const DeviceState& state);
 

@@ -17,8 +17,7 @@ DeviceState example() {
             .backing_file = "/disk.img",
             .queues = 4,
             .depth = 128,
-            .policy = "auto",
-            .workers = 16};
+            .policy = "auto"};
 }
 
 TEST(Dispatching, takes_the_policys_workers_unless_told_otherwise) {
@@ -62,9 +61,9 @@ TEST(DispatchChange, brings_the_new_policys_own_number_of_workers) {
     const auto after = state_after({.policy = "linux-4.0", .workers = {}}, example());
     ASSERT_TRUE(after);
     EXPECT_EQ(after->policy, "linux-4.0");
-    EXPECT_EQ(after->workers, 512u);
+    EXPECT_EQ(workers_of(*after), 512u);
     EXPECT_FALSE(after->workers_requested);
-    EXPECT_EQ(state_after({.policy = "linux-4.4", .workers = {}}, example())->workers, 4u)
+    EXPECT_EQ(workers_of(*state_after({.policy = "linux-4.4", .workers = {}}, example())), 4u)
         << "of four queues each has one";
 }
 
@@ -74,7 +73,7 @@ TEST(DispatchChange, leaves_the_workers_that_somebody_asked_for) {
     EXPECT_EQ(asked->policy, "auto");
     const auto after = state_after({.policy = "linux-4.0", .workers = {}}, *asked);
     ASSERT_TRUE(after);
-    EXPECT_EQ(after->workers, 7u);
+    EXPECT_EQ(workers_of(*after), 7u);
     EXPECT_EQ(after->workers_requested, 7u);
 }
 

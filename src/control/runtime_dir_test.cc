@@ -30,7 +30,6 @@ DeviceState state_named(const std::string& name) {
             .queues = 1,
             .depth = 1,
             .policy = "auto",
-            .workers = 16,
             .pid = 1,
             .started_at = "now",
             .boot_id = "boot"};

@@ -295,7 +295,6 @@ Status Server::create_device() {
     state_.queues = transports_.queues();  // the kernel may have clamped both
     if (const u32 depth = transports_.first().depth(); depth > 0) state_.depth = depth;
     device_->dispatch_by(dispatching_of(options_, state_.queues));
-    state_.workers = workers_of(device_->dispatching());
     return {};
 }
 
@@ -337,7 +336,6 @@ Status Server::announce_device(const std::string& path) {
               .queues = queues_of(options_),
               .depth = options_.depth,
               .policy = policy_of(options_).name,
-              .workers = workers_of(dispatching_of(options_, queues_of(options_))),
               .workers_requested = options_.workers,
               .pid = ::getpid(),
               .phase = Phase::starting,

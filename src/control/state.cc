@@ -2,11 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
 #include <limits>
+
+#include "control/dispatching.h"
 
 namespace ringloop::control {
 namespace {
@@ -131,8 +132,6 @@ void read_dispatching(Fields& fields, DeviceState& state) {
         policy = *found;
     }
     state.policy = policy->name;
-    state.workers = fields.has("workers") ? fields.small("workers", 1, queues_max)
-                                          : std::max(policy->workers, state.queues);
     if (fields.has("workers_requested")) {
         state.workers_requested = fields.small("workers_requested", 1, engine::workers_max);
     }
@@ -239,7 +238,7 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"queues", state.queues},
                    {"depth", state.depth},
                    {"policy", state.policy},
-                   {"workers", state.workers},
+                   {"workers", workers_of(state)},
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};

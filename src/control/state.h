@@ -48,7 +48,6 @@ struct DeviceState {
     u32 queues = 0;
     u32 depth = 0;
     std::string policy;                    // by which transfers are dispatched
-    u32 workers = 0;                       // of the device, at most
     std::optional<u32> workers_requested;  // what a person asked for; otherwise the policy's own
     i32 pid = 0;
     Phase phase = Phase::starting;

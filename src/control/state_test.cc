@@ -24,7 +24,6 @@ DeviceState example() {
             .queues = 4,
             .depth = 128,
             .policy = "linux-4.0",
-            .workers = 512,
             .pid = 42,
             .phase = Phase::live,
             .started_at = "2025-01-31T12:00:00Z",
@@ -43,7 +42,6 @@ TEST(StateFile, gives_back_what_was_written) {
 
 TEST(StateFile, gives_back_the_workers_that_somebody_asked_for) {
     DeviceState state = example();
-    state.workers = 9;
     state.workers_requested = 9;
     const auto read = parse_state(to_file_text(state), "x.json");
     ASSERT_TRUE(read) << read.error().message;
@@ -54,11 +52,9 @@ TEST(StateFile, gives_back_the_workers_that_somebody_asked_for) {
 TEST(StateFile, of_before_there_were_policies_means_the_default_one) {
     json object = *parse_json(to_file_text(example()));
     object.erase("policy");
-    object.erase("workers");
     const auto read = parse_state(dump_json(object), "x.json");
     ASSERT_TRUE(read) << read.error().message;
     EXPECT_EQ(read->policy, "auto");
-    EXPECT_EQ(read->workers, 16u);
     EXPECT_FALSE(read->workers_requested);
     EXPECT_EQ(recover_options(*read).policy, "auto");
 }
@@ -133,8 +129,6 @@ TEST(StateFile, with_a_wrong_field_is_refused_with_the_fields_name) {
         {"depth", 0},
         {"policy", "linux-9.9"},
         {"policy", 1},
-        {"workers", 0},
-        {"workers", 5000},
         {"workers_requested", 0},
         {"workers_requested", 513},
         {"workers_requested", "2"},
@@ -160,7 +154,8 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
     const json whole = *parse_json(to_file_text(example()));
     for (const auto& [field, value] : whole.items()) {
         if (field == "direct_io_reason") continue;  // says nothing where direct I/O is on
-        if (field == "policy" || field == "workers") continue;  // have a default
+        // One has a default, the other follows from the rest.
+        if (field == "policy" || field == "workers") continue;
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;

@@ -76,7 +76,6 @@ TEST(Status, has_the_fields_that_scripts_rely_on) {
                             .direct_io = false,
                             .direct_io_reason = "why",
                             .policy = "auto",
-                            .workers = 16,
                             .phase = Phase::live};
     const Hardening hardening{.io_flusher = {false, "not permitted"}, .memory_locked = {true, ""}};
     const json status = status_json({.state = state,

@@ -64,10 +64,6 @@ constexpr std::array table = {
            .one_queue = true},
 };
 
-std::string workers_text(u32 count) {
-    return fmt::format("{} {}", count, count == 1 ? "worker" : "workers");
-}
-
 // Those that direct transfers may keep busy at once.
 std::string submitters_text(const Policy& policy, const PathFacts& facts) {
     if (!policy.direct_async) return workers_text(facts.workers);
@@ -176,6 +172,10 @@ std::string buffered_path(const PathFacts& facts) {
 }
 
 }  // namespace
+
+std::string workers_text(u32 count) {
+    return fmt::format("{} {}", count, count == 1 ? "worker" : "workers");
+}
 
 std::span<const Policy> policies() { return table; }
 const Policy& default_policy() { return table.front(); }

@@ -78,6 +78,9 @@ struct PathFacts {
     u32 queues = 1;   // that share them
 };
 
+// "1 worker", "16 workers"
+std::string workers_text(u32 count);
+
 // Which path a device's I/O takes and why, for people: a sentence or two, of which the numbers
 // change as I/O goes on.
 std::string explain(const Policy& policy, const PathFacts& facts);
