@@ -6,6 +6,8 @@
 namespace ringloop::engine {
 namespace {
 
+// See the head of lane.h.
+constexpr u32 submitters = 1;
 // A sync, and one that punches or zeroes a long range.
 constexpr u32 beside_submitters_max = 2;
 
@@ -15,8 +17,8 @@ Status Lane::settle() {
     limit_ = device_.dispatching().workers_of_shard();
     concurrent_max_ = limit_;
     if (submits()) {
-        limit_ = std::min(limit_, policy().submitters);
-        concurrent_max_ = std::clamp(concurrent_max_ - limit_, 1U, beside_submitters_max);
+        concurrent_max_ = std::clamp(limit_ - submitters, 1U, beside_submitters_max);
+        limit_ = submitters;
     }
     return kernel_.limit_workers(limit_);
 }
@@ -25,7 +27,7 @@ Status Lane::settle() {
 // as the sync does would be made again for the next.
 void Lane::make_room() {
     const u32 wanted =
-        std::min(policy().submitters + concurrent_max_, device_.dispatching().workers_of_shard());
+        std::min(submitters + concurrent_max_, device_.dispatching().workers_of_shard());
     if (policy().serial() || !submits() || limit_ >= wanted) return;
     // As many as before will do if the kernel refuses.
     if (kernel_.limit_workers(wanted)) limit_ = wanted;

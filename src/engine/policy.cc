@@ -49,14 +49,12 @@ constexpr std::array table = {
            .origin = "as a patch to Linux 4.0 proposed",
            .reads_concurrent = true,
            .workers = 16,
-           .submitters = 16,
            .one_queue = true},
     Policy{.name = "linux-4.0",
            .summary = "a worker for each read, 512 at most, everything else in turn",
            .origin = "as Linux 4.0 did",
            .reads_concurrent = true,
            .workers = 512,
-           .submitters = 512,
            .one_queue = true},
     Policy{.name = "linux-3.19",
            .summary = "one worker takes everything in turn",
@@ -67,7 +65,7 @@ constexpr std::array table = {
 // Those that direct transfers may keep busy at once.
 std::string submitters_text(const Policy& policy, const PathFacts& facts) {
     if (!policy.direct_async) return workers_text(facts.workers);
-    return workers_text(std::min(facts.workers, policy.submitters * facts.queues));
+    return workers_text(facts.queues);  // each has one submitter
 }
 
 std::string place(const PathFacts& facts) {

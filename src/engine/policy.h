@@ -33,7 +33,6 @@ struct Policy {
     bool reads_concurrent = false;   // otherwise they take their turn on the serial list
     bool writes_concurrent = false;  // and whatever else is no read
     u32 workers = 1;                 // at most, of the device; --workers says otherwise
-    u32 submitters = 1;              // of these, at most, for the direct transfers of one queue
     bool lane_per_cgroup = false;
     bool one_queue = false;  // the kernel's driver had a single hardware queue
 

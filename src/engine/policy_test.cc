@@ -32,12 +32,10 @@ TEST(Policies, that_do_not_exist_are_refused_with_all_that_do) {
     }
 }
 
-TEST(Policies, have_as_many_workers_as_a_device_may_have_and_no_more_submitters) {
+TEST(Policies, have_as_many_workers_as_a_device_may_have) {
     for (const Policy& policy : policies()) {
         EXPECT_GE(policy.workers, 1u) << policy.name;
         EXPECT_LE(policy.workers, workers_max) << policy.name;
-        EXPECT_GE(policy.submitters, 1u) << policy.name;
-        EXPECT_LE(policy.submitters, policy.workers) << policy.name;
     }
 }
 
@@ -108,18 +106,9 @@ TEST(Explanation, names_what_takes_no_nowait) {
     check({"auto", facts, "direct I/O: the block device takes no NOWAIT, so all goes to 1 worker"});
 }
 
-TEST(Explanation, counts_submitters_of_all_queues_and_no_more_than_workers) {
-    PathFacts facts = {.block_device = true, .direct = true, .workers = 16, .queues = 4};
+TEST(Explanation, counts_a_submitter_for_each_queue) {
+    const PathFacts facts = {.block_device = true, .direct = true, .workers = 16, .queues = 4};
     check({"auto", facts, "direct I/O without blocking first; what would block goes to 4 workers"});
-    const Policy crowd = {.name = "crowd",
-                          .summary = "",
-                          .nowait = true,
-                          .direct_async = true,
-                          .workers = 6,
-                          .submitters = 4};
-    facts.workers = 6;
-    EXPECT_EQ(explain(crowd, facts),
-              "direct I/O without blocking first; what would block goes to 6 workers");
 }
 
 TEST(Explanation, tells_of_a_filesystem_that_compresses) {
