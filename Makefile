@@ -5,8 +5,8 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := release
-.PHONY: release run test bench bench-seeds bench-programs install deps deps-when-missing format \
-	clean help
+.PHONY: release run test bench bench-seeds bench-lanes bench-programs install deps \
+	deps-when-missing format clean help
 
 release: ## build build/release/ringloop
 	@for tool in cmake ninja g++; do command -v $$tool >/dev/null || \
@@ -29,6 +29,9 @@ bench: deps-when-missing bench-programs ## measure against fio, NBD servers, the
 
 bench-seeds: deps-when-missing release ## measure every policy on the workloads it comes from
 	@bench/seeds.py $(SEEDS_BENCH_ARGS)
+
+bench-lanes: deps-when-missing release ## measure what charging the issuing cgroup costs and gives
+	@bench/lanes.py $(LANES_BENCH_ARGS)
 
 bench-programs: release
 	@cmake --build --preset release -j $(JOBS) --target native_benchmarks

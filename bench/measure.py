@@ -119,28 +119,44 @@ def completed_ios(folder):
 class Fio:
     """One run of fio against a path; the window's samples are taken while it runs."""
 
-    def __init__(self, row, path, seconds):
+    def __init__(self, row, path, seconds, output=FIO_OUTPUT):
         self.path = path
         self.seconds = seconds
-        self.command = ["fio", "--name=bench", f"--filename={path}", "--direct=1",
-                        "--fallocate=none", f"--runtime={seconds}", "--group_reporting",
-                        "--unified_rw_reporting=1", "--eta=never", "--output-format=json",
-                        f"--output={FIO_OUTPUT}", *row.fio]
+        self.output = output
+        self.command = ["fio", "--name=bench", "--fallocate=none", f"--runtime={seconds}",
+                        "--group_reporting", "--unified_rw_reporting=1", "--eta=never",
+                        "--output-format=json", f"--output={output}", *row.fio, *self.place()]
         if not row.sparse:
             self.command.append("--time_based")
 
+    def place(self):
+        """What fio reads and writes, as its options. Behind those of the row: fio knows an
+        engine's own only once it knows the engine."""
+        return [f"--filename={self.path}", "--direct=1"]
+
+    def folder(self):
+        """In sysfs: of the block device whose I/Os show that fio has begun."""
+        return block_folder(self.path)
+
+    def sample(self):
+        """At both ends of the window."""
+        return take_sample()
+
+    def start(self):
+        return subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+
     def run(self):
         """The figures of one cell."""
-        folder = block_folder(self.path)
+        folder = self.folder()
         before = completed_ios(folder)
-        with subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT) as process:
+        with self.start() as process:
             try:
                 self.wait_for_start(process, folder, before)
                 self.ends_within(process, self.seconds * WINDOW_BEGINS)
-                first = take_sample()
+                first = self.sample()
                 self.ends_within(process, self.seconds * WINDOW_LENGTH)
-                last = take_sample()
+                last = self.sample()
                 said, _ = process.communicate(timeout=self.seconds + FIO_START_LIMIT_S)
             except subprocess.TimeoutExpired:
                 raise SystemFailure(f"fio on {self.path} does not end") from None
@@ -169,12 +185,18 @@ class Fio:
         finally:
             os.close(descriptor)
 
-    def figures(self, first, last):
-        job = json.loads(FIO_OUTPUT.read_text(encoding="utf-8"))["jobs"][0]
+    def done(self):
+        """What fio says of all its jobs, reads and writes together."""
+        text = self.output.read_text(encoding="utf-8")
+        # fio's engine for NBD may print a line of its own in front.
+        job = json.loads(text[text.index("{"):])["jobs"][0]
         if job["error"] != 0 or job["mixed"]["total_ios"] == 0:
             raise SystemFailure(f"fio on {self.path} reports error {job['error']} "
                                 f"after {job['mixed']['total_ios']} I/Os")
-        done = job["mixed"]
+        return job["mixed"]
+
+    def figures(self, first, last):
+        done = self.done()
         ios = done["iops"] * (last.seconds - first.seconds)
         return {"iops": done["iops"],
                 "p50_us": done["clat_ns"]["percentile"]["50.000000"] / 1000,

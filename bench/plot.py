@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Draws what a benchmark measured: SVG beside the JSON, the same for the same JSON.
 
-    bench/plot.py FILE...       of run.py, seeds.py, nbd.py or in_process.py
+    bench/plot.py FILE...       of run.py, seeds.py, lanes.py, nbd.py or in_process.py
 
 Rows that compare the same systems share a picture, each row with a scale of its own. A bar is the
 median of the rounds, the line on it reaches from the lowest to the highest.
@@ -19,7 +19,7 @@ FIGURES = (("iops", "IOPS, more is better"),
            ("total_ms", "milliseconds, less is better"),
            ("seconds", "seconds, less is better"))
 # The systems that the benchmarks are about.
-OURS = re.compile(r"^(ringloop|auto)")
+OURS = re.compile(r"^(ringloop|auto|issuer)")
 
 WIDTH = 760
 MARGIN = 20

@@ -17,6 +17,7 @@ import host
 import nested_image
 import seeds_rows
 import seeds_table
+import targets
 from host import BUILD, positive
 from rows import words
 from seeds_rows import FIO
@@ -95,12 +96,8 @@ def show(plan):
     width = max(len(row.name) for row, _ in plan)
     for row, names in plan:
         print(f"{row.name.ljust(width)}  {row.title}: {', '.join(names)}")
-        for target in seeds_rows.TARGETS:
-            limits = [f"{sign} {value}" for sign, value in ((">=", target.at_least),
-                                                            ("<=", target.at_most))
-                      if value is not None]
-            if target.row == row.name and limits:
-                print(f"{' ' * width}    {seeds_table.describe(target)} {' and '.join(limits)}")
+        for line in targets.tell_limits(row.name, seeds_rows.TARGETS, seeds_table.NAMES):
+            print(f"{' ' * width}    {line}")
 
 
 def parse_options():

@@ -4,6 +4,7 @@ import dataclasses
 
 import rows
 from rows import PSYNC_JOBS, libaio
+from targets import Target, ratio, value
 
 # Every policy that a row names. Where ringloop has no policy of an optional name, the rows go
 # without it: it exists to show what a part of another policy is good for.
@@ -85,31 +86,6 @@ def policy_of(system):
 
 
 # ---- what is to be reached ---------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A figure of a system, as it is or as a ratio to another system's or another row's. Without
-    a limit it is reported and nothing more."""
-    row: str
-    figure: str
-    system: str
-    against: str | None = None  # a system
-    against_row: str | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def is_ratio(self):
-        return bool(self.against or self.against_row)
-
-
-def ratio(row_name, system, against, figure="iops", **limits):
-    return Target(row_name, figure, system, against, **limits)
-
-
-def value(row_name, system, figure, **limits):
-    return Target(row_name, figure, system, **limits)
 
 
 # The published figures behind them: README.md.

@@ -8,6 +8,8 @@ import sys
 
 import seeds_rows
 import table
+import targets
+from targets import aligned, with_columns
 
 FIGURES = (*table.FIGURES, ("disk KiB per I/O", "disk_kib_per_io", "{:.1f}"),
            ("merged", "merged", "{:.0f}"), ("cached MiB", "cached_mib", "{:.1f}"),
@@ -49,7 +51,7 @@ def text(results):
                      table.table(ratios))
     found = verdicts(cells)
     if found:
-        parts.append("What is to be reached.\n\n" + aligned(verdict_lines(found)))
+        parts.append("What is to be reached.\n\n" + aligned(targets.verdict_lines(found)))
     best = auto_against_best(cells, names)
     if best:
         parts.append(f"auto against the best other policy of each row: at least "
@@ -61,105 +63,12 @@ def text(results):
     return "\n\n".join(parts)
 
 
-def with_columns(lines):
-    """Without the columns in which nothing was measured."""
-    kept = [column for column in range(len(lines[0]))
-            if column < 2 or any(line[column] != "-" for line in lines[1:])]
-    return [[line[column] for column in kept] for line in lines]
-
-
-def aligned(lines):
-    """All columns are text."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-                     for line in lines)
-
-
 # ---- targets -----------------------------------------------------------------------------------
 
 
 def verdicts(cells):
     """One for each target whose figures are there, as it stands in the JSON."""
-    found = []
-    for target in seeds_rows.TARGETS:
-        over = cells.get((target.row, target.system), {}).get(target.figure)
-        under = None
-        if target.is_ratio:
-            under = cells.get((target.against_row or target.row, target.against or target.system),
-                              {}).get(target.figure)
-        if not over or (target.is_ratio and not under):
-            continue
-        compared = compare(over, under) if target.is_ratio else spread(over)
-        if compared is None:
-            continue
-        found.append({"row": target.row, "what": describe(target), "unit": unit(target),
-                      "at_least": target.at_least, "at_most": target.at_most,
-                      **compared, "missed_by": missed_by(target, compared["found"])})
-    return found
-
-
-def compare(over, under):
-    """Medians; round by round where both have as many."""
-    if not all(under):
-        return None
-    rounds = ([one / other for one, other in zip(over, under)] if len(over) == len(under)
-              else [])
-    return spread(rounds) | {"found": statistics.median(over) / statistics.median(under)}
-
-
-def spread(values):
-    if not values:
-        return {"lowest": None, "highest": None}
-    return {"found": statistics.median(values), "lowest": min(values), "highest": max(values)}
-
-
-def missed_by(target, found):
-    """0 when it is reached; None when there is nothing to reach."""
-    if target.at_least is None and target.at_most is None:
-        return None
-    below = target.at_least - found if target.at_least is not None else 0
-    above = found - target.at_most if target.at_most is not None else 0
-    return max(below, above, 0)
-
-
-def describe(target):
-    name = NAMES[target.figure]
-    if target.against_row:
-        return f"{name}: {target.system}, beside {target.against_row}"
-    if target.against:
-        return f"{name}: {target.system} / {target.against}"
-    return f"{name}: {target.system}"
-
-
-def unit(target):
-    return " x" if target.is_ratio else ""
-
-
-def verdict_lines(found):
-    lines = [["row", "what", "found", "verdict"]]
-    shown = ""
-    for one in found:
-        bracket = (f" [{number(one['lowest'])} {number(one['highest'])}]"
-                   if one["lowest"] not in (None, one["highest"]) else "")
-        lines.append([one["row"] if one["row"] != shown else "", one["what"],
-                      f"{number(one['found'])}{one['unit']}{bracket}", sentence(one)])
-        shown = one["row"]
-    return lines
-
-
-def sentence(one):
-    """The target, and whether it is reached."""
-    limits = [f"{sign} {number(one[key])}" for sign, key in ((">=", "at_least"), ("<=", "at_most"))
-              if one[key] is not None]
-    if not limits:
-        return "no target"
-    target = f"target {' and '.join(limits)}{one['unit']}: {number(one['found'])}"
-    return f"{target} reached" if not one["missed_by"] else \
-        f"{target} missed by {number(one['missed_by'])}"
-
-
-def number(value):
-    return f"{value:.2f}" if isinstance(value, float) and abs(value) < 1000 else f"{value:.0f}"
+    return targets.verdicts(cells, seeds_rows.TARGETS, NAMES)
 
 
 # ---- auto --------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ refuses() { # STATUS REGEX ARGUMENT...
 refuses 2 "set: no policy 'fast'; there are auto, .*" image --policy fast
 refuses 2 "set: --workers 0: use 1 to 512; .*" image --workers 0
 refuses 2 "set: --workers 513: .*" image --workers 513
-refuses 2 "set: nothing to set: give --policy or --workers; .*" image
+refuses 2 "set: nothing to set: give --policy, --workers, --lane-idle or --reap-lanes; .*" image
 refuses 1 ".*: --workers 1 is less than its 2 queues, .*--workers 2, or attach it with --queues 1" \
     image --workers 1
 refuses 1 "nowhere: not attached.*" nowhere --policy auto

@@ -12,6 +12,11 @@ assert_refused "--direct-io=perhaps" attach --direct-io=perhaps image
 assert_refused "name '../up'" attach --name ../up image
 assert_refused "name '.hidden'" attach --name .hidden image
 assert_refused "name 'ublkb7'" attach --name ublkb7 image
+assert_refused "--charge 'tenants/a': use off, issuer, or the path .*: /tenants/a" \
+    attach --charge tenants/a image
+assert_refused "--charge '': use off, issuer" attach --charge "" image
+assert_refused "--lane-idle 0: use 1 to 86400 seconds" attach --lane-idle 0 image
+assert_refused "--lane-idle 86401" attach --lane-idle 86401 image
 
 refused_status=2 # what is no command at all
 assert_refused "help" attach --no-such-option image
@@ -21,3 +26,5 @@ assert_refused "help" no-such-verb
 assert_refused "help"
 assert_refused "help" attach image second
 assert_refused "help" attach --queues many image
+assert_refused "help" attach --lane-idle soon image
+assert_refused "--stdio is one connection: .*--charge" serve --stdio --charge issuer image

@@ -8,7 +8,7 @@ import json, sys
 doctor = json.load(open(".stdout"))
 findings = doctor["findings"]
 topics = {finding["topic"] for finding in findings}
-missing = {"kernel", "ublk", "nbd", "io_uring", "cgroup"} - topics
+missing = {"kernel", "ublk", "nbd", "io_uring", "cgroup", "lanes"} - topics
 assert not missing, f"no finding about {missing}"
 for finding in findings:
     assert finding["health"] in ("ok", "warn", "fail"), finding

@@ -13,9 +13,15 @@ done
 
 run_program "$RINGLOOP" attach --help
 assert_eq "$status" 0 "the exit code"
-for option in name transport offset sizelimit read-only sector-size direct-io queues depth json; do
+for option in name transport offset sizelimit read-only sector-size direct-io queues depth charge \
+    lane-idle json; do
     assert_match "$stdout" "--$option" "the help of attach"
 done
+run_program "$RINGLOOP" set --help
+for option in policy workers lane-idle reap-lanes json; do
+    assert_match "$stdout" "--$option" "the help of set"
+done
+assert_match "$("$RINGLOOP" list --help)" "--lanes" "the help of list"
 
 # An answer that cannot be written is no success.
 RINGLOOP=$RINGLOOP run_program bash -c '"$RINGLOOP" doctor --json >/dev/full'

@@ -143,6 +143,8 @@ def run_tidy(report, options):
         with report.stage("clang-tidy"):
             done = run(["cmake", "--preset", "asan"])
             if done.returncode == 0:
+                done = run(["cmake", "--build", "--preset", "asan", "--target", "generated"])
+            if done.returncode == 0:
                 check_command(report, "clang-tidy", ["tools/clang_tidy.py", "-j", options.jobs])
             else:
                 report.test("tidy", "clang-tidy", "FAIL", 0, done.stdout)
@@ -151,7 +153,7 @@ def run_tidy(report, options):
 def cpp_files():
     folders = [ROOT / name for name in ("src", "bench", "fuzz", "tests")]
     return [str(path.relative_to(ROOT)) for folder in folders
-            for path in sorted(folder.rglob("*")) if path.suffix in (".h", ".cc")]
+            for path in sorted(folder.rglob("*")) if path.suffix in (".h", ".cc", ".c")]
 
 
 # ---- build and unit tests ----------------------------------------------------------------------
@@ -345,6 +347,9 @@ def run_fuzzer(name):
 
 # ---- tests in a guest --------------------------------------------------------------------------
 
+VM_RUNNER = ROOT / "tests" / "vm" / "run.py"
+VM_AT_ONCE = 2
+VM_PARTS = 2
 VM_OTHER_KERNEL = re.compile(r"^# kernel: *(?!any\b)(\S+)", re.MULTILINE)
 VM_LAST_LINE = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")
 
@@ -359,29 +364,41 @@ def vm_tests(pattern, kernel):
     return chosen
 
 
-def run_vm(report, options, kernel):
-    runner = ROOT / "tests" / "vm" / "run.py"
-    tests = vm_tests(options.pattern, kernel)
-    if not tests:
-        return
+def run_vm(report, options):
+    """A guest keeps one processor busy, so there are two at a time, and two of each kernel."""
+    guests = []
+    for kernel in options.kernel:
+        tests = vm_tests(options.pattern, kernel)
+        guests += [(kernel, part, tests[part::VM_PARTS]) for part in range(VM_PARTS)
+                   if tests[part::VM_PARTS]]
+    running = []
+    with concurrent.futures.ThreadPoolExecutor(VM_AT_ONCE) as pool:
+        ends = [pool.submit(run_guest, report, running, *guest) for guest in guests]
+        try:
+            for end in ends:
+                end.result()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.terminate()
+            raise
+
+
+def run_guest(report, running, kernel, part, tests):
     group = f"vm/{kernel}"
-    results = RESULTS / f"vm-{kernel}"
+    results = RESULTS / f"vm-{kernel}-{part + 1}"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    command = [str(runner), "--kernel", kernel, "--binary", str(BINARY), "--out", str(results),
-               *tests]
-    with report.stage(group):
+    command = [str(VM_RUNNER), "--kernel", kernel, "--binary", str(BINARY), "--out", str(results),
+               "--patience", str(VM_AT_ONCE), *tests]
+    with report.stage(f"{group} {part + 1}"):
         start = time.monotonic()
         process = subprocess.Popen(["timeout", "-k", "10", str(VM_TIMEOUT_S), *command], cwd=ROOT,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace")
-        try:
-            failures, said, ended = read_vm_lines(report, group, results, process.stdout)
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
-            raise
+        running.append(process)
+        failures, said, ended = read_vm_lines(report, group, results, process.stdout)
+        code = process.wait()
         if not ended or (code != 0 and failures == 0):
             reason = f"no end after {VM_TIMEOUT_S} s" if code == 124 else f"exit code {code}"
             report.test(group, "the guest runs to its end", "FAIL", time.monotonic() - start,
@@ -455,8 +472,7 @@ def main():
     if "fuzz" in options.only and build(report, options, "fuzz", built):
         run_fuzz(report, options)
     if "vm" in options.only and build(report, options, "release", built):
-        for kernel in options.kernel:
-            run_vm(report, options, kernel)
+        run_vm(report, options)
     return report.finish()
 
 

@@ -3,9 +3,10 @@
 
     tools/clang_tidy.py [-p BUILD] [-j N] [-k PATTERN]
 
-BUILD is a configured build tree of clang, build/asan by default. A file is checked again only when
-it, a header of this project that it reaches, its compile command, .clang-tidy or clang-tidy itself
-has changed. Unit tests are left out: the macros of GoogleTest are most of what would be found.
+BUILD is a configured build tree of clang, build/asan by default, with its target `generated` built.
+A file is checked again only when it, a header of this project that it reaches, its compile command,
+.clang-tidy or clang-tidy itself has changed. Unit tests are left out: the macros of GoogleTest are
+most of what would be found.
 """
 
 import argparse

@@ -31,12 +31,15 @@ KERNEL_HEADERS_ELSEWHERE = {
     "src/control/listening.cc": ("linux/vm_sockets.h",),  # sockaddr_vm, which glibc does not have
     "src/control/doctor.cc": ("linux/capability.h",),  # the capabilities it finds missing
     "src/control/flush.cc": ("linux/fs.h",),  # BLKFLSBUF
+    "src/cgroup/nursery.cc": ("linux/sched.h",),  # clone3, which glibc does not offer
 }
 
 # One shard is one thread: whoever else wants a thread explains himself here.
 THREAD_FILES = (
     "src/control/shard_threads.*",  # the threads of the shards
     "src/engine/survey.*",  # asks the filesystem what may block
+    "src/cgroup/keeper.*",  # starts and ends processes, which takes longer than a request may wait
+    "src/cgroup/lane_threads_test.cc",  # a lane beside its shard
     # The driver works inside the call that asks it; only another thread can stop waiting for it.
     "src/frontend/nbd/kernel_device.cc",
     "src/control/control_socket_test.cc",  # the other end of the socket
@@ -65,7 +68,7 @@ UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$})-])/(wo" r"rk|ro" r"ot)/")
 
 CPP_SUFFIXES = (".h", ".cc")
-GENERATED_HEADERS = ("version.h",)
+GENERATED_HEADERS = ("version.h", "issuers.bpf.inc")
 
 
 @dataclasses.dataclass(frozen=True)

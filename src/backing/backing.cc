@@ -21,8 +21,9 @@ namespace {
 constexpr i32 punch_hole_mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 constexpr i32 zero_range_mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
 
-// Behind the end of the file there is nothing to lose. ZERO_RANGE is not probed this way: with
-// KEEP_SIZE it would allocate blocks there that stay.
+// Behind the end of the file there is nothing to lose; but the file counts as modified, so it is
+// asked only where it is not known (Filesystem::punches_holes). ZERO_RANGE is not probed this way:
+// with KEEP_SIZE it would allocate blocks there that stay.
 bool accepts_punch_hole(const Image& image) {
     const u64 behind = align_up(image.size_bytes, 64 * kib);
     // No filesystem reaches that far; whether it can punch shows when it has to.
@@ -78,6 +79,9 @@ Status Backing::measure(Image image, const Options& options) {
         geometry_.memory_alignment = direct.support.memory_alignment_bytes;
         direct_alignment_ = direct.support.offset_alignment_bytes;
     }
+    const Filesystem filesystem = image.block_device ? Filesystem{} : probe_filesystem(image);
+    const bool punches = !image.block_device && !image.read_only &&
+                         (filesystem.punches_holes || accepts_punch_hole(image));
     const bool discard_command = image.block_device && kernel_has_discard_command();
     const QueueLimits limits = read_queue_limits(image.device);
     shape({.offset_bytes = options.offset_bytes,
@@ -85,17 +89,14 @@ Status Backing::measure(Image image, const Options& options) {
            .io_block_bytes = image.io_block_bytes,
            .block_device = image.block_device,
            .read_only = image.read_only,
-           .punch_hole = !image.block_device && !image.read_only && accepts_punch_hole(image),
+           .punch_hole = punches,
            .discard_command = discard_command,
            .limits = limits},
           geometry_);
 
-    if (!image.block_device) {
-        Filesystem filesystem = probe_filesystem(image);
-        geometry_.filesystem = std::move(filesystem.name);
-        geometry_.compressing = filesystem.compressing;
-        geometry_.sparse = filesystem.sparse;
-    }
+    geometry_.filesystem = filesystem.name;
+    geometry_.compressing = filesystem.compressing;
+    geometry_.sparse = filesystem.sparse;
     direct_now_ = geometry_.direct;
     discard_command_ = geometry_.discard && discard_command && limits.discard_max_bytes > 0;
     // On a block device both are the kernel's zeroout, and without that worth nothing.

@@ -95,6 +95,8 @@ public:
     static Result<std::unique_ptr<Backing>> open(const Options& options);
 
     const Geometry& geometry() const { return geometry_; }
+    // What handles are opened by; a process that shall open one must have it.
+    int fd() const { return fd_.get(); }
     // As found at open: absolute, for people and for a later recover.
     const std::string& path() const { return path_; }
 

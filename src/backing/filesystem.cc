@@ -35,6 +35,11 @@ constexpr std::array names = {
     Name{0x5346544e, "ntfs"},
 };
 
+// Whatever their mount options are. One that refuses all the same is found out by the first
+// discard.
+constexpr std::array<std::string_view, 6> punching = {"ext4",  "xfs",  "btrfs",
+                                                      "tmpfs", "f2fs", "bcachefs"};
+
 constexpr u64 sector_bytes = 512;  // of st_blocks, whatever the block size
 
 std::string read_all(const char* path) {
@@ -55,11 +60,12 @@ std::string_view take(std::string_view& text, char end) {
     return part;
 }
 
-std::string options_of(int fd) {
+// The mount that a file is on, in a text that outlives the answer; empty before Linux 5.8.
+Superblock superblock_of(int fd, const std::string& mountinfo) {
     struct statx found = {};
     if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &found) != 0) return {};
-    if ((found.stx_mask & STATX_MNT_ID) == 0) return {};  // before Linux 5.8
-    return std::string(superblock_options(read_all("/proc/self/mountinfo"), found.stx_mnt_id));
+    if ((found.stx_mask & STATX_MNT_ID) == 0) return {};
+    return find_superblock(mountinfo, found.stx_mnt_id);
 }
 
 }  // namespace
@@ -69,13 +75,19 @@ Filesystem probe_filesystem(const Image& image) {
     struct statfs system = {};
     struct stat file = {};
     if (fstatfs(fd, &system) != 0 || fstat(fd, &file) != 0) return {.name = "unknown"};
-    const std::string name = filesystem_name(static_cast<u64>(system.f_type) & 0xffffffff);
+    const std::string mountinfo = read_all("/proc/self/mountinfo");
+    const Superblock superblock = superblock_of(fd, mountinfo);
+    // 9p says what its server has below.
+    const std::string name = superblock.type == "9p"
+                                 ? "9p"
+                                 : filesystem_name(static_cast<u64>(system.f_type) & 0xffffffff);
     int flags = 0;
     if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) flags = 0;
     return {
         .name = name,
-        .compressing = may_compress(name, name == "btrfs" ? options_of(fd) : std::string(),
-                                    static_cast<u32>(flags)),
+        .punches_holes =
+            superblock.type == name && std::ranges::find(punching, name) != punching.end(),
+        .compressing = may_compress(name, superblock.options, static_cast<u32>(flags)),
         .sparse = static_cast<u64>(file.st_blocks) * sector_bytes < static_cast<u64>(file.st_size)};
 }
 
@@ -86,16 +98,16 @@ std::string filesystem_name(u64 type) {
     return fmt::format("{:#x}", type);
 }
 
-std::string_view superblock_options(std::string_view mountinfo, u64 id) {
+Superblock find_superblock(std::string_view mountinfo, u64 id) {
     const std::string wanted = fmt::format("{}", id);
     while (!mountinfo.empty()) {
         std::string_view line = take(mountinfo, '\n');
         if (take(line, ' ') != wanted) continue;
         while (!line.empty() && take(line, ' ') != "-") {
         }
-        take(line, ' ');  // type
+        const std::string_view type = take(line, ' ');
         take(line, ' ');  // source
-        return line;
+        return {type, line};
     }
     return {};
 }

@@ -1,5 +1,5 @@
-// What is known of the filesystem that an image lies on, for people who ask which way their I/O
-// takes. Nothing here decides how it is done.
+// What is known of the filesystem that an image lies on, mostly for people who ask which way their
+// I/O takes.
 #pragma once
 
 #include <string>
@@ -10,9 +10,10 @@
 namespace ringloop::backing {
 
 struct Filesystem {
-    std::string name;          // "ext4", or "0x" and its number in hex
-    bool compressing = false;  // it may store what is written elsewhere, and smaller
-    bool sparse = false;       // the file had fewer blocks than bytes
+    std::string name;            // "ext4", or "0x" and its number in hex
+    bool punches_holes = false;  // known to, without asking
+    bool compressing = false;    // it may store what is written elsewhere, and smaller
+    bool sparse = false;         // the file had fewer blocks than bytes
 };
 
 // Of a regular file; what the system does not tell is left out. Control thread; may block as long
@@ -23,9 +24,13 @@ Filesystem probe_filesystem(const Image& image);
 // outside the kernel use).
 std::string filesystem_name(u64 type);
 
-// The options of the superblock of mount `id` in the text of /proc/self/mountinfo (proc(5): behind
-// the dash the type, the source, the options); empty when it is not there.
-std::string_view superblock_options(std::string_view mountinfo, u64 id);
+// Of mount `id` in the text of /proc/self/mountinfo (proc(5): behind the dash the type, the source,
+// the options), of which the answer is a part; empty when it is not there.
+struct Superblock {
+    std::string_view type{};
+    std::string_view options{};
+};
+Superblock find_superblock(std::string_view mountinfo, u64 id);
 
 // `inode_flags` as FS_IOC_GETFLAGS gives them, 0 when it does not.
 bool may_compress(std::string_view name, std::string_view options, u32 inode_flags);

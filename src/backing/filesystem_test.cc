@@ -36,16 +36,17 @@ constexpr std::string_view mountinfo =
     "350 28 0:32 / /mnt/a\\040b rw - btrfs /dev/sdc rw,compress-force=lzo\n";
 
 TEST(SuperblockOptions, are_those_of_the_mount_with_this_very_id) {
-    EXPECT_EQ(superblock_options(mountinfo, 28), "rw,errors=remount-ro");
-    EXPECT_EQ(superblock_options(mountinfo, 35), "rw,compress=zstd:3,ssd,space_cache=v2");
-    EXPECT_EQ(superblock_options(mountinfo, 350), "rw,compress-force=lzo");
-    EXPECT_EQ(superblock_options(mountinfo, 3), "");
+    EXPECT_EQ(find_superblock(mountinfo, 28).options, "rw,errors=remount-ro");
+    EXPECT_EQ(find_superblock(mountinfo, 35).options, "rw,compress=zstd:3,ssd,space_cache=v2");
+    EXPECT_EQ(find_superblock(mountinfo, 35).type, "btrfs");
+    EXPECT_EQ(find_superblock(mountinfo, 350).options, "rw,compress-force=lzo");
+    EXPECT_EQ(find_superblock(mountinfo, 3).options, "");
 }
 
 TEST(SuperblockOptions, of_a_table_that_is_none_are_empty) {
     for (const char* text : {"", "\n", "28", "28 ", "28 1 8:1 / / rw", "28 -", "28 - ext4",
                              "28 - ext4 /dev/sda1", "x\n\n"}) {
-        EXPECT_EQ(superblock_options(text, 28), "") << text;
+        EXPECT_EQ(find_superblock(text, 28).options, "") << text;
     }
 }
 

@@ -63,6 +63,7 @@ public:
     u64 now_ns() const override { return 0; }
     u64 syscalls() const override { return 0; }
     Status limit_workers(u32) override { return {}; }
+    void signal(i32) override {}
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
     Status register_buffers(std::span<const iovec>) override { return {}; }
 };

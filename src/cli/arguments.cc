@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* image_text = "image file or block device";
 constexpr const char* workers_text = "workers for what would block, at most [the policy's: 16]";
+constexpr const char* lane_idle_text = "seconds without requests after which a lane ends [60]";
 
 // "auto, loop-nowait ... [auto]"
 std::string policy_text() {
@@ -29,6 +30,7 @@ struct DeviceTexts {
     std::string direct_io = "auto";
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
+    std::optional<std::string> charge;
     std::vector<std::string> nbd;
     std::string tls = "off";
     std::string request_max = "32M";
@@ -94,6 +96,11 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     verb.add_option("--policy", options.policy, policy_text());
     verb.add_option("--workers", options.workers, workers_text);
     verb.add_option("--depth", options.depth, "requests in flight in each queue [128]");
+    // A function: the parser takes an empty word for no value.
+    verb.add_option_function<std::string>(
+        "--charge", [&texts](const std::string& charge) { texts.charge = charge; },
+        "whom I/O is charged to: off, issuer or a cgroup's path [off]");
+    verb.add_option("--lane-idle", options.lane_idle_s, lane_idle_text);
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
 }
@@ -122,6 +129,7 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     detach.add_flag("--json", parsed.detach.json, "print what was detached");
 
     auto& list = *app.add_subcommand("list", "all devices");
+    list.add_flag("--lanes", parsed.list.lanes, "the cgroups that their I/O is charged to");
     list.add_flag("--json", parsed.list.json, "print an array of objects");
 
     auto& status = *app.add_subcommand("status", "one device and its counters");
@@ -132,10 +140,13 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     resize.add_option("TARGET", parsed.resize.target, "device, name, image or URI")->required();
     resize.add_flag("--json", parsed.resize.json, "print an object");
 
-    auto& set = *app.add_subcommand("set", "another policy or number of workers for one in use");
+    auto& set = *app.add_subcommand("set", "another policy or number of workers, or fewer lanes");
     set.add_option("TARGET", parsed.set.target, "device, name, image or URI")->required();
-    set.add_option("--policy", parsed.set.change.policy, policy_text());
-    set.add_option("--workers", parsed.set.change.workers, workers_text);
+    control::Change& change = parsed.set.change;
+    set.add_option("--policy", change.dispatching.policy, policy_text());
+    set.add_option("--workers", change.dispatching.workers, workers_text);
+    set.add_option("--lane-idle", change.lane_idle_s, lane_idle_text);
+    set.add_flag("--reap-lanes", change.reap_lanes, "end the lanes that have nothing to do, now");
     set.add_flag("--json", parsed.set.json, "print an object");
 
     auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
@@ -191,6 +202,10 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     if (!sector) return std::unexpected(sector.error());
     const auto direct_io = control::parse_direct_io(texts.direct_io);
     if (!direct_io) return std::unexpected(direct_io.error());
+    if (texts.charge) {
+        TRY(control::check_charge(*texts.charge));
+        options.charge = *texts.charge;
+    }
     TRY(read_transport(texts, options));
     TRY(read_export_texts(texts, options.exported));
 
@@ -232,9 +247,11 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         if (!read) return bad_value(read);
         const bool plain = request.options.exported.addresses.empty() &&
                            request.options.name.empty() &&
-                           request.options.transport == control::TransportChoice::automatic;
+                           request.options.transport == control::TransportChoice::automatic &&
+                           control::charges_server(request.options.charge);
         if (request.stdio && !plain) {
-            return usage("--stdio is one connection: no --transport, --ublk, --nbd or --name");
+            return usage(
+                "--stdio is one connection: no --transport, --ublk, --nbd, --name or --charge");
         }
         return parsed.serve;
     }

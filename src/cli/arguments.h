@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
-#include "control/dispatching.h"
 #include "control/server.h"
+#include "control/set.h"
 
 namespace ringloop::cli {
 
@@ -34,6 +34,7 @@ struct Detach {
 };
 
 struct List {
+    bool lanes = false;  // of every device, instead of the devices
     bool json = false;
 };
 
@@ -49,7 +50,7 @@ struct Resize {
 
 struct Set {
     std::string target;
-    control::DispatchChange change;
+    control::Change change;
     bool json = false;
 };
 

@@ -22,7 +22,7 @@ Verb parsed(std::vector<std::string> words) {
 
 // attach hands its options to serve as arguments; nothing may be lost or changed on the way.
 TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
-    std::vector<control::DeviceOptions> all(7, {.image = "disk.img"});
+    std::vector<control::DeviceOptions> all(9, {.image = "disk.img"});
     all[1] = {.image = "--help",
               .name = "n.a-m_e",
               .transport = control::TransportChoice::ublk,
@@ -35,6 +35,8 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
               .depth = 1,
               .policy = "linux-4.0-capped",
               .workers = 512,
+              .charge = "/a b/=c",
+              .lane_idle_s = control::lane_idle_max_s,
               .exported = {.addresses = {*control::parse_address("unix:a b"),
                                          *control::parse_address("tcp:[::1]:1")},
                            .name = "export",
@@ -55,6 +57,9 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
     all[5].exported.addresses = all[4].exported.addresses;
     all[5].transport = control::TransportChoice::socket;
     all[6].transport = control::TransportChoice::nbd;
+    all[7].charge = "issuer";
+    all[8].charge = "off";
+    all[8].lane_idle_s = 1;
     for (const control::DeviceOptions& options : all) {
         std::vector<std::string> words = control::serve_arguments(options);
         words.insert(words.begin(), "serve");
@@ -77,6 +82,20 @@ TEST(Arguments, let_direct_io_stand_alone_before_the_image) {
     EXPECT_EQ(parsed<Attach>({"attach", "--direct-io=off", "i"}).options.direct_io,
               backing::DirectIo::off);
     EXPECT_EQ(parsed<Attach>({"attach", "i"}).options.direct_io, backing::DirectIo::automatic);
+}
+
+TEST(Arguments, say_whom_to_charge) {
+    EXPECT_EQ(parsed<Attach>({"attach", "i"}).options.charge, "");
+    const auto options =
+        parsed<Attach>({"attach", "--charge", "/tenants/a", "--lane-idle", "5", "i"}).options;
+    EXPECT_EQ(options.charge, "/tenants/a");
+    EXPECT_EQ(options.lane_idle_s, 5u);
+    EXPECT_EQ(options.image, "i");
+    for (const char* word : {"", "tenants/a", "everybody"}) {
+        const auto command = parse({"attach", "--charge", word, "i"});
+        ASSERT_FALSE(command) << word;
+        EXPECT_EQ(command.error(), exit_failed) << word;
+    }
 }
 
 TEST(Arguments, that_name_an_address_alone_ask_for_no_block_device) {
@@ -109,6 +128,11 @@ TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
     EXPECT_EQ(parse({"detach", "--all", "a"}).error(), exit_usage);
 }
 
+TEST(Arguments, of_list_ask_for_devices_or_their_lanes) {
+    EXPECT_FALSE(parsed<List>({"list"}).lanes);
+    EXPECT_TRUE(parsed<List>({"list", "--lanes", "--json"}).lanes);
+}
+
 TEST(Arguments, of_resize_name_one_device) {
     EXPECT_EQ(parsed<Resize>({"resize", "a"}).target, "a");
     EXPECT_TRUE(parsed<Resize>({"resize", "--json", "a"}).json);
@@ -119,16 +143,21 @@ TEST(Arguments, of_resize_name_one_device) {
 TEST(Arguments, of_set_say_what_becomes_of_one_device) {
     const auto set = parsed<Set>({"set", "a", "--policy", "linux-4.4", "--workers", "3", "--json"});
     EXPECT_EQ(set.target, "a");
-    EXPECT_EQ(set.change, (control::DispatchChange{.policy = "linux-4.4", .workers = 3}));
+    EXPECT_EQ(set.change, (control::Change{.dispatching = {.policy = "linux-4.4", .workers = 3}}));
     EXPECT_TRUE(set.json);
     EXPECT_EQ(parsed<Set>({"set", "a", "--workers=1"}).change,
-              (control::DispatchChange{.policy = "", .workers = 1}));
+              (control::Change{.dispatching = {.policy = "", .workers = 1}}));
+    EXPECT_EQ(parsed<Set>({"set", "--reap-lanes", "a", "--lane-idle", "2"}).change,
+              (control::Change{.lane_idle_s = 2, .reap_lanes = true}));
     for (const std::vector<std::string>& words : {std::vector<std::string>{"set"},
                                                   {"set", "a"},
                                                   {"set", "a", "--policy=fast"},
                                                   {"set", "a", "--workers=0"},
                                                   {"set", "a", "--workers=513"},
                                                   {"set", "a", "--workers=x"},
+                                                  {"set", "a", "--lane-idle=0"},
+                                                  {"set", "a", "--lane-idle=86401"},
+                                                  {"set", "--reap-lanes"},
                                                   {"set", "a", "--policy=auto", "b"},
                                                   {"set", "--policy=auto"}}) {
         const auto command = parse(words);
@@ -149,7 +178,10 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
                                                        {"recover"},
                                                        {"attach", "a", "--queues=-1"},
                                                        {"serve", "a", "--recover=b"},
-                                                       {"serve", "--stdio", "a", "--ublk"}};
+                                                       {"serve", "--stdio", "a", "--ublk"},
+                                                       {"serve", "--stdio", "a", "--charge=/b"},
+                                                       {"attach", "a", "--lane-idle=soon"},
+                                                       {"attach", "a", "--lane-idle=-1"}};
     for (const auto& words : all) {
         const auto command = parse(words);
         ASSERT_FALSE(command);
@@ -163,7 +195,8 @@ TEST(Arguments, with_a_value_that_no_device_can_have_are_a_failure) {
         "--offset=x",           "--name=..",       "--nbd=x",
         "--tls=maybe",          "--max-request=1", "--workers=0",
         "--policy=fast",        "--offset=-1",     "--direct-io=maybe",
-        "--transport=teleport", "--sizelimit=99E"};
+        "--transport=teleport", "--sizelimit=99E", "--lane-idle=0",
+        "--lane-idle=86401",    "--charge=a"};
     for (const std::string& word : bad) {
         const auto command = parse({"attach", word, "disk.img"});
         ASSERT_FALSE(command) << word;

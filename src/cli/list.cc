@@ -2,6 +2,8 @@
 
 #include "base/size.h"
 #include "cli/background.h"
+#include "cli/device_status.h"
+#include "cli/lanes.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "control/devices.h"
@@ -29,18 +31,35 @@ nlohmann::json array_of(const std::vector<control::KnownDevice>& devices) {
     return array;
 }
 
+// The lanes of all: each live server is asked. One that does not answer hides no other.
+std::string lanes_of(const control::RuntimeDir& directory,
+                     std::vector<control::KnownDevice> devices, bool as_json) {
+    std::vector<Asked> asked;
+    for (control::KnownDevice& device : devices) {
+        auto status = status_of(directory, device);
+        if (!status) print_warning(status.error().message);
+        asked.push_back({std::move(device), std::move(status)});
+    }
+    return as_json ? control::dump_json(lanes_json(asked), true) : lanes_table(asked);
+}
+
+std::string devices_of(const std::vector<control::KnownDevice>& devices, bool as_json) {
+    return as_json ? control::dump_json(array_of(devices), true) : table_of(devices);
+}
+
 }  // namespace
 
 // Without devices nothing is printed, as losetup does.
 int run(const List& command) {
     const auto directory = control::RuntimeDir::open();
     if (!directory) return report(directory.error());
-    const auto known = control::known_devices(*directory);
+    auto known = control::known_devices(*directory);
     if (!known) return report(known.error());
     for (const Error& error : known->unreadable) print_warning(error.message);
     if (!command.json && known->devices.empty()) return exit_done;
-    const std::string text = command.json ? control::dump_json(array_of(known->devices), true)
-                                          : table_of(known->devices);
+    const std::string text = command.lanes
+                                 ? lanes_of(*directory, std::move(known->devices), command.json)
+                                 : devices_of(known->devices, command.json);
     return print_line(text) ? exit_done : exit_failed;
 }
 

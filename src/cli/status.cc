@@ -3,42 +3,16 @@
 
 #include "base/size.h"
 #include "cli/background.h"
+#include "cli/device_status.h"
+#include "cli/lanes.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
-#include "control/detach.h"
 #include "control/devices.h"
 
 namespace ringloop::cli {
 namespace {
 
 using nlohmann::json;
-
-// Of a live device, as its server tells it; of any other, what its state file says.
-Result<json> full_status(const control::RuntimeDir& directory, const control::KnownDevice& device) {
-    const control::DeviceState& state = device.state;
-    if (!device.served || state.phase != control::Phase::live) {
-        return control::to_json(state, device.status_word());
-    }
-    const auto answer = control::ask_server(directory, state.name, R"({"verb":"status"})");
-    if (!answer) {
-        return fail(answer.error().number, "{}: {}", state.device, answer.error().message);
-    }
-    auto object = control::parse_json(*answer);
-    if (!object || !object->is_object()) {
-        return fail(EIO, "{}: its server answers something else than a status", state.device);
-    }
-    return std::move(*object);
-}
-
-// The server may be of another version than we are: what is missing or of another kind is "-".
-std::string text_of(const json& object, const char* field) {
-    const auto found = object.find(field);
-    if (found == object.end()) return "-";
-    if (found->is_string()) return found->get<std::string>();
-    if (found->is_boolean()) return found->get<bool>() ? "yes" : "no";
-    if (found->is_number()) return control::dump_json(*found);
-    return "-";
-}
 
 std::string size_of(const json& object, const char* field) {
     const auto found = object.find(field);
@@ -82,8 +56,8 @@ std::string facts_table(const json& object) {
          {"sector_size", "read_only", "queues", "depth", "workers", "pid", "state", "started_at"}) {
         rows.push_back({field, text_of(object, field)});
     }
-    for (const char* field : {"policy", "direct_io", "poisoned", "io_flusher", "memory_locked",
-                              "oom_protected", "private_mounts"}) {
+    for (const char* field : {"policy", "charge", "direct_io", "poisoned", "io_flusher",
+                              "memory_locked", "oom_protected", "private_mounts"}) {
         if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
     }
     return format_table(rows);
@@ -143,7 +117,7 @@ int run(const StatusOf& command) {
     if (!directory) return report(directory.error());
     const auto device = control::find_device(*directory, command.target);
     if (!device) return report(device.error());
-    const auto object = full_status(*directory, *device);
+    const auto object = status_of(*directory, *device);
     if (!object) return report(object.error());
     if (command.json) {
         return print_line(control::dump_json(*object, true)) ? exit_done : exit_failed;
@@ -153,6 +127,8 @@ int run(const StatusOf& command) {
     if (stats != object->end() && stats->is_object()) {
         text += "\n\n" + stats_table(*stats) + "\n" + counters_text(*stats);
     }
+    const std::string lanes = lanes_text(*object);
+    if (!lanes.empty()) text += "\n\n" + lanes;
     return print_line(text) ? exit_done : exit_failed;
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/dispatching.h"
 #include "control/resize.h"
+#include "control/set.h"
 #include "control/status.h"
 
 namespace ringloop::control {
@@ -32,17 +33,25 @@ DeviceState state_now(const LiveDevice& live) {
     return state;
 }
 
+std::optional<cgroup::KeeperReport> lanes(const LiveDevice& live) {
+    if (!live.keeper) return std::nullopt;
+    return live.keeper->report();
+}
+
 json status(const LiveDevice& live) {
     const auto shards = live.shards.stats();
-    return status_json({.state = state_now(live),
-                        .policy_reason = engine::explain(*live.device.dispatching().policy,
-                                                         path_facts(live.device, shards)),
-                        .hardening = live.hardening,
-                        .poisoned = live.device.poisoned(),
-                        .blocking_writes = live.device.blocking_writes().load(),
-                        .context_switches = context_switches(),
-                        .clients = live.transports.clients()},
-                       shards);
+    return status_json(
+        {.state = state_now(live),
+         .policy_reason = engine::explain(*live.device.dispatching().policy,
+                                          path_facts(live.device, shards, live.keeper)),
+         .hardening = live.hardening,
+         .poisoned = live.device.poisoned(),
+         .blocking_writes = live.device.blocking_writes().load(),
+         .context_switches = context_switches(),
+         .clients = live.transports.clients(),
+         .lanes = lanes(live),
+         .charge_shortcoming = live.charge_shortcoming},
+        shards);
 }
 
 Result<json> resize(const LiveDevice& live) {
@@ -57,12 +66,20 @@ Result<json> resize(const LiveDevice& live) {
 Result<json> set(const json& question, const LiveDevice& live) {
     const auto change = parse_question(question);
     if (!change) return std::unexpected(change.error());
+    TRY(may_change_lanes(*change, live.keeper, live.state));
     const DeviceState before = live.state;
-    const auto dispatched = change_dispatching(*change, live.device, live.shards, live.state);
+    const auto dispatched =
+        change_dispatching(change->dispatching, live.device, live.shards, live.state);
     if (!dispatched) return std::unexpected(dispatched.error());
+    LanesChanged changed = change_lane_idle(*change, live.keeper, live.state);
     if (before != live.state) TRY(live.directory.write_state(live.state));
-    log::info("{}", to_text(*dispatched, live.state.device));
-    return to_json(*dispatched, live.state);
+    if (change->reap_lanes) changed.lanes_left = live.keeper->reap();
+    const bool dispatching = change->dispatching != DispatchChange{};
+    if (dispatching) log::info("{}", to_text(*dispatched, live.state.device));
+    if (change->of_lanes()) log::info("{}", to_text(changed, live.state.device));
+    json answer = to_json(*dispatched, live.state);
+    add_to(answer, changed);
+    return answer;
 }
 
 std::string text_of(const Result<json>& changed) {

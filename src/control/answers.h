@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "backing/backing.h"
+#include "cgroup/keeper.h"
 #include "control/harden.h"
 #include "control/runtime_dir.h"
 #include "control/shard_threads.h"
@@ -23,7 +24,9 @@ struct LiveDevice {
     engine::Device& device;
     Transports& transports;
     ShardThreads& shards;
-    DeviceState& state;  // what the state file says; both change together
+    DeviceState& state;                // what the state file says; both change together
+    cgroup::Keeper* keeper = nullptr;  // of its lanes; nullptr: I/O is charged to nobody else
+    std::string charge_shortcoming{};  // why some is not, though it should be; empty otherwise
 };
 
 // Control thread; a change blocks for the time that requests in flight take, with a bound. nullopt

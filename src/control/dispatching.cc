@@ -29,37 +29,11 @@ u32 workers_of(const engine::Dispatching& dispatching) {
 u32 workers_of(const DeviceState& state) { return workers_of(dispatching_of(state)); }
 
 Status check_change(const DispatchChange& change) {
-    if (change.policy.empty() && !change.workers) {
-        return fail(EINVAL, "nothing to set: give --policy or --workers");
-    }
     if (!change.policy.empty()) {
         const auto policy = engine::find_policy(change.policy);
         if (!policy) return std::unexpected(policy.error());
     }
     return change.workers ? check_workers(*change.workers) : Status();
-}
-
-json to_question(const DispatchChange& change) {
-    json question = {{"verb", "set"}};
-    if (!change.policy.empty()) question["policy"] = change.policy;
-    if (change.workers) question["workers"] = *change.workers;
-    return question;
-}
-
-Result<DispatchChange> parse_question(const json& question) {
-    DispatchChange change;
-    if (const auto policy = question.find("policy"); policy != question.end()) {
-        if (!policy->is_string()) return fail(EINVAL, "policy: not a string");
-        change.policy = policy->get<std::string>();
-    }
-    if (const auto workers = question.find("workers"); workers != question.end()) {
-        if (!workers->is_number_unsigned() || workers->get<u64>() > engine::workers_max) {
-            return fail(EINVAL, "workers: not a number of 1 to {}", engine::workers_max);
-        }
-        change.workers = workers->get<u32>();
-    }
-    TRY(check_change(change));
-    return change;
 }
 
 Result<DeviceState> state_after(const DispatchChange& change, const DeviceState& state) {
@@ -111,7 +85,7 @@ json to_json(const Dispatched& dispatched, const DeviceState& state) {
 }
 
 engine::PathFacts path_facts(const engine::Device& device,
-                             std::span<const engine::ShardStats* const> shards) {
+                             std::span<const engine::ShardStats* const> shards, bool charged) {
     const backing::Geometry& shape = device.geometry();
     const bool direct = device.backing().direct_now();
     engine::PathFacts facts = {.block_device = shape.block_device,
@@ -123,7 +97,8 @@ engine::PathFacts path_facts(const engine::Device& device,
                                .nowait_read = device.nowait_supported(direct, true),
                                .nowait_write = device.nowait_supported(direct, false),
                                .workers = workers_of(device.dispatching()),
-                               .queues = device.dispatching().shards};
+                               .queues = device.dispatching().shards,
+                               .charged = charged};
     for (const engine::ShardStats* shard : shards) {
         // What would have blocked first: it may not become more than what was tried.
         facts.nowait_eagain += shard->nowait_eagain.get();

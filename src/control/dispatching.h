@@ -19,7 +19,7 @@ engine::Dispatching dispatching_of(const DeviceOptions& options, u32 shards);
 // How many workers the device has at most: one for each shard, though its policy may have fewer.
 u32 workers_of(const engine::Dispatching& dispatching);
 
-// What somebody wants changed: `ringloop set`.
+// What somebody wants changed.
 struct DispatchChange {
     std::string policy;  // empty: as it is
     // Not given: what was asked for before; if nothing was, the policy's own.
@@ -28,12 +28,8 @@ struct DispatchChange {
     bool operator==(const DispatchChange&) const = default;
 };
 
-// What can be known to be wrong without asking the device.
+// What can be known to be wrong without asking the device. No change at all is not.
 Status check_change(const DispatchChange& change);
-
-// The question to a server, and back: whoever asks may have sent anything.
-nlohmann::json to_question(const DispatchChange& change);
-Result<DispatchChange> parse_question(const nlohmann::json& question);
 
 struct Dispatched {
     std::string policy;
@@ -60,8 +56,9 @@ Result<Dispatched> change_dispatching(const DispatchChange& change, engine::Devi
 std::string to_text(const Dispatched& dispatched, const std::string& device);
 nlohmann::json to_json(const Dispatched& dispatched, const DeviceState& state);
 
-// What is known of the way that the device's I/O takes, for engine::explain.
+// What is known of the way that the device's I/O takes, for engine::explain. `charged`: it has
+// lanes for other cgroups.
 engine::PathFacts path_facts(const engine::Device& device,
-                             std::span<const engine::ShardStats* const> shards);
+                             std::span<const engine::ShardStats* const> shards, bool charged);
 
 }  // namespace ringloop::control

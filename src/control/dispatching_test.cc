@@ -38,25 +38,6 @@ TEST(Dispatching, has_a_worker_for_each_shard) {
     EXPECT_EQ(workers_of(dispatching_of({.image = "i"}, 4)), 16u);
 }
 
-TEST(DispatchChange, goes_to_the_server_and_arrives_as_it_was) {
-    for (const DispatchChange& change : {DispatchChange{.policy = "linux-4.4", .workers = {}},
-                                         {.policy = "", .workers = 1},
-                                         {.policy = "auto", .workers = engine::workers_max}}) {
-        const auto parsed = parse_question(to_question(change));
-        ASSERT_TRUE(parsed) << parsed.error().message;
-        EXPECT_EQ(*parsed, change);
-    }
-}
-
-TEST(DispatchChange, that_is_none_is_refused) {
-    for (const json& question :
-         {json{{"verb", "set"}}, json{{"policy", ""}}, json{{"policy", "fast"}},
-          json{{"policy", 1}}, json{{"workers", 0}}, json{{"workers", -1}},
-          json{{"workers", u64{1} << 32 | 1}}, json{{"workers", "2"}}}) {
-        EXPECT_FALSE(parse_question(question)) << question.dump();
-    }
-}
-
 TEST(DispatchChange, brings_the_new_policys_own_number_of_workers) {
     const auto after = state_after({.policy = "linux-4.0", .workers = {}}, example());
     ASSERT_TRUE(after);
@@ -130,7 +111,7 @@ TEST(PathFacts, come_from_the_image_the_device_and_all_shards) {
     two.hint_skips.add(3);
     const engine::ShardStats* shards[] = {&one, &two};
 
-    const engine::PathFacts facts = path_facts(device, shards);
+    const engine::PathFacts facts = path_facts(device, shards, false);
     EXPECT_FALSE(facts.block_device);
     EXPECT_FALSE(facts.direct);
     EXPECT_TRUE(facts.read_only);
@@ -143,6 +124,8 @@ TEST(PathFacts, come_from_the_image_the_device_and_all_shards) {
     EXPECT_EQ(facts.hint_skips, 3u);
     EXPECT_EQ(facts.workers, 2u);
     EXPECT_EQ(facts.queues, 2u);
+    EXPECT_FALSE(facts.charged);
+    EXPECT_TRUE(path_facts(device, shards, true).charged);
 }
 
 TEST(Dispatched, says_what_is_and_what_was) {

@@ -5,7 +5,10 @@
 #include <array>
 #include <charconv>
 
+#include "base/mountinfo.h"
 #include "base/result.h"
+#include "cgroup/hierarchy.h"
+#include "cgroup/issuers.h"
 #include "control/files.h"
 #include "control/kernel.h"
 #include "control/runtime_dir.h"
@@ -141,22 +144,35 @@ Finding check_memlock() {
             "run as root, or set LimitMEMLOCK=infinity (ulimit -l unlimited)"};
 }
 
-Finding check_cgroup() {
-    const std::string controllers = read_line("/sys/fs/cgroup/cgroup.controllers");
-    if (!controllers.empty()) {
-        return {Health::ok, "cgroup", "version 2: " + controllers, ""};
+// What Hierarchies looks for, with the words for people: it says no more than that there is one.
+CgroupFacts cgroup_facts() {
+    CgroupFacts facts;
+    const auto text = read_text("/proc/self/mountinfo");
+    for (const Mount& mount : parse_mountinfo(text.value_or(""))) {
+        const std::string options = "," + mount.options + ",";
+        if (mount.type == "cgroup2") {
+            facts.v2 = true;
+            facts.v2_controllers = read_line(mount.mount_point + "/cgroup.controllers");
+        }
+        if (mount.type != "cgroup") continue;
+        facts.blkio_v1 |= options.contains(",blkio,");
+        facts.memory_v1 |= options.contains(",memory,");
     }
-    const char* found = "not mounted";
-    if (path_exists("/sys/fs/cgroup/memory")) found = "version 1";
-    if (path_exists("/sys/fs/cgroup/cgroup.controllers")) found = "version 2 without controllers";
-    return {Health::warn, "cgroup", found,
-            "I/O cannot be charged to its issuer; boot with systemd.unified_cgroup_hierarchy=1"};
+    const auto hierarchies = cgroup::Hierarchies::open();
+    if (!hierarchies) facts.error = hierarchies.error().message;
+    facts.root = ::geteuid() == 0;
+    return facts;
 }
 
-Finding check_btf() {
-    if (path_exists("/sys/kernel/btf/vmlinux")) return {Health::ok, "BTF", "present", ""};
-    return {Health::warn, "BTF", "absent, so the issuer of a ublk request cannot be known",
-            "use a kernel with CONFIG_DEBUG_INFO_BTF=y"};
+Finding check_cgroup() { return cgroup_finding(cgroup_facts()); }
+Finding check_lanes() { return lanes_finding(cgroup_facts()); }
+
+// Tries it: privileges, lockdown, the kernel's types and libraries each may be in the way.
+Finding check_issuers() {
+    const Status available = cgroup::issuers_available();
+    if (available) return {Health::ok, "issuers", "known: the cgroup of each ublk request", ""};
+    return {Health::warn, "issuers",
+            "the cgroup of a ublk request cannot be known: " + available.error().message, ""};
 }
 
 Finding check_runtime_directory() {
@@ -182,11 +198,63 @@ std::optional<std::string> known_defect(std::string_view release) {
     return std::nullopt;
 }
 
+Finding cgroup_finding(const CgroupFacts& facts) {
+    if (!facts.error.empty()) {
+        return {Health::warn, "cgroup", facts.error, "--charge off is all there is until then"};
+    }
+    std::string found;
+    if (facts.v2) found = "version 2: " + facts.v2_controllers;
+    if (facts.v2 && facts.v2_controllers.empty()) found = "version 2 without controllers";
+    std::string v1 = facts.blkio_v1 ? "blkio" : "";
+    if (facts.memory_v1) v1 += v1.empty() ? "memory" : " memory";
+    if (!v1.empty()) found += (found.empty() ? "" : "; ") + ("version 1: " + v1);
+    return {Health::ok, "cgroup", found, ""};
+}
+
+Finding lanes_finding(const CgroupFacts& facts) {
+    if (!facts.error.empty()) {
+        return {Health::warn, "lanes", "no cgroups, so nobody but the server can be charged",
+                "mount -t cgroup2 none /sys/fs/cgroup"};
+    }
+    const auto has_v2 = [&facts](std::string_view controller) {
+        return facts.v2 &&
+               (" " + facts.v2_controllers + " ").contains(fmt::format(" {} ", controller));
+    };
+    const bool io = facts.blkio_v1 || has_v2("io");
+    const bool memory = facts.memory_v1 || has_v2("memory");
+    if (!io || !memory) {
+        return {Health::warn, "lanes",
+                fmt::format("{} cannot be charged here: no controller for it was found",
+                            io       ? "memory"
+                            : memory ? "I/O"
+                                     : "I/O and memory"),
+                "boot without cgroup_disable=, or with cgroup_enable=memory; in a container have "
+                "the controllers delegated (systemd: Delegate=yes)"};
+    }
+    if (!facts.root) {
+        return {Health::warn, "lanes",
+                "I/O can be charged to those cgroups only that this user may start processes in",
+                "run ringloop with sudo, or delegate cgroups to the user (systemd: Delegate=yes)"};
+    }
+    return {Health::ok, "lanes",
+            fmt::format("I/O and memory can be charged to other cgroups ({})",
+                        facts.blkio_v1 ? "version 1" : "version 2"),
+            ""};
+}
+
 Diagnosis diagnose() {
     Diagnosis diagnosis;
-    diagnosis.findings = {check_kernel(), check_privileges(),       check_uring(),   check_ublk(),
-                          check_nbd(),    check_attach(),           check_memlock(), check_cgroup(),
-                          check_btf(),    check_runtime_directory()};
+    diagnosis.findings = {check_kernel(),
+                          check_privileges(),
+                          check_uring(),
+                          check_ublk(),
+                          check_nbd(),
+                          check_attach(),
+                          check_memlock(),
+                          check_cgroup(),
+                          check_lanes(),
+                          check_issuers(),
+                          check_runtime_directory()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

@@ -26,6 +26,19 @@ struct Diagnosis {
 
 Diagnosis diagnose();
 
+// What was found of cgroups, and what it comes to: whether there are any, and whether I/O can be
+// charged to them by lanes.
+struct CgroupFacts {
+    std::string error{};  // why there is none to charge anybody in; empty otherwise
+    bool v2 = false;
+    std::string v2_controllers{};  // of its root: "cpu io memory"
+    bool blkio_v1 = false;
+    bool memory_v1 = false;
+    bool root = false;  // processes may be started in other cgroups
+};
+Finding cgroup_finding(const CgroupFacts& facts);
+Finding lanes_finding(const CgroupFacts& facts);
+
 // Why not to trust ublk on this kernel, from `uname -r`; nullopt for a kernel without bad reports.
 std::optional<std::string> known_defect(std::string_view release);
 

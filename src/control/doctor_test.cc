@@ -19,6 +19,40 @@ TEST(KnownDefect, is_not_found_in_their_neighbours) {
     }
 }
 
+TEST(Lanes, work_where_both_controllers_are_and_processes_may_be_started) {
+    const CgroupFacts facts = {.v2 = true, .v2_controllers = "cpu io memory", .root = true};
+    EXPECT_EQ(lanes_finding(facts).health, Health::ok);
+    EXPECT_EQ(lanes_finding(facts).fact,
+              "I/O and memory can be charged to other cgroups (version 2)");
+    EXPECT_EQ(cgroup_finding(facts).fact, "version 2: cpu io memory");
+    const CgroupFacts v1 = {.blkio_v1 = true, .memory_v1 = true, .root = true};
+    EXPECT_EQ(lanes_finding(v1).fact, "I/O and memory can be charged to other cgroups (version 1)");
+    EXPECT_EQ(cgroup_finding(v1).fact, "version 1: blkio memory");
+    const CgroupFacts mixed = {
+        .v2 = true, .v2_controllers = "memory", .blkio_v1 = true, .root = true};
+    EXPECT_EQ(lanes_finding(mixed).health, Health::ok);
+    EXPECT_EQ(cgroup_finding(mixed).fact, "version 2: memory; version 1: blkio");
+}
+
+TEST(Lanes, that_do_not_work_here_come_with_the_reason_and_the_way_out) {
+    struct Case {
+        CgroupFacts facts;
+        const char* said;
+    };
+    for (const Case& bad :
+         {Case{{.error = "no cgroup filesystem is mounted here", .root = true}, "no cgroups"},
+          Case{{.v2 = true, .v2_controllers = "cpu io", .root = true}, "memory cannot be charged"},
+          Case{{.v2 = true, .v2_controllers = "memory iox", .root = true}, "I/O cannot be charged"},
+          Case{{.v2 = true, .root = true}, "I/O and memory cannot be"},
+          Case{{.v2 = true, .v2_controllers = "io memory"}, "this user may start processes"}}) {
+        const Finding finding = lanes_finding(bad.facts);
+        EXPECT_EQ(finding.health, Health::warn);
+        EXPECT_NE(finding.fact.find(bad.said), std::string::npos) << finding.fact;
+        EXPECT_FALSE(finding.remedy.empty());
+    }
+    EXPECT_EQ(cgroup_finding({.v2 = true}).fact, "version 2 without controllers");
+}
+
 TEST(Diagnosis, says_of_this_host_what_it_is_and_what_to_do) {
     const Diagnosis diagnosis = diagnose();
     ASSERT_FALSE(diagnosis.findings.empty());

@@ -20,31 +20,6 @@ constexpr std::string_view table =
     "32 22 0:41 / /devices rw - tmpfs none rw\n"
     "33 22 8:2 /var/dev /dev/kept rw - ext4 /dev/sda2 rw\n";
 
-TEST(MountTable, is_read_with_its_optional_fields_and_escapes) {
-    const auto mounts = parse_mountinfo(table);
-    ASSERT_EQ(mounts.size(), 12U);
-    EXPECT_EQ(mounts[8].mount_point, "/home/ann/my disk");
-    EXPECT_EQ(mounts[8].major, 259U);
-    EXPECT_EQ(mounts[8].minor, 0U);
-    EXPECT_EQ(mounts[8].source, "/dev/ublkb0");
-    EXPECT_EQ(mounts[9].type, "btrfs");
-    EXPECT_EQ(mounts[9].source, "/dev/ublkb1p2");
-}
-
-TEST(MountTable, leaves_out_lines_that_are_none) {
-    for (const char* text :
-         {"", "\n\n", "garbage", "1 2 3 4 5 6", "1 2 x:y / / rw - ext4 a rw",
-          "1 2 8:1 / / rw ext4 a rw", "1 2 81 / / rw - ext4 a rw", "1 2 8:1 / / rw - ext4"}) {
-        EXPECT_TRUE(parse_mountinfo(text).empty()) << text;
-    }
-}
-
-TEST(MountTable, keeps_a_backslash_that_escapes_nothing) {
-    const auto mounts = parse_mountinfo("1 2 8:1 / /a\\9\\134b\\04 rw - ext4 x rw\n");
-    ASSERT_EQ(mounts.size(), 1U);
-    EXPECT_EQ(mounts[0].mount_point, "/a\\9\\b\\04");
-}
-
 TEST(MountsToDetach, are_all_but_the_root_and_the_systems_virtual_ones_innermost_first) {
     EXPECT_EQ(mounts_to_detach(parse_mountinfo(table)),
               (std::vector<std::string>{"/dev/kept", "/devices", "/data", "/home/ann/my disk",

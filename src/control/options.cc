@@ -68,6 +68,23 @@ Status check_workers(u32 workers) {
     return fail(EINVAL, "--workers {}: use 1 to {}", workers, engine::workers_max);
 }
 
+std::string charge_of(const DeviceOptions& options) {
+    return charges_server(options.charge) ? "off" : options.charge;
+}
+
+Status check_charge(std::string_view charge) {
+    if (charge == "off" || charge == "issuer" || charge.starts_with('/')) return {};
+    return fail(EINVAL,
+                "--charge '{}': use off, issuer, or the path of a cgroup, which begins with '/': "
+                "/tenants/a",
+                charge);
+}
+
+Status check_lane_idle(u32 lane_idle_s) {
+    if (lane_idle_s >= 1 && lane_idle_s <= lane_idle_max_s) return {};
+    return fail(EINVAL, "--lane-idle {}: use 1 to {} seconds", lane_idle_s, lane_idle_max_s);
+}
+
 Status check_options(const DeviceOptions& options) {
     if (options.image.empty()) return fail(EINVAL, "no image given");
     if (!options.name.empty()) TRY(check_name(options.name));
@@ -78,6 +95,8 @@ Status check_options(const DeviceOptions& options) {
         return fail(EINVAL, "--depth {}: use 1 to {}", options.depth, depth_max);
     }
     TRY(check_dispatching(options));
+    if (!options.charge.empty()) TRY(check_charge(options.charge));
+    TRY(check_lane_idle(options.lane_idle_s));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
                         sector > sector_size_bytes_max)) {
@@ -132,6 +151,8 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.depth != defaults.depth) add("--depth", options.depth);
     if (!options.policy.empty()) add("--policy", options.policy);
     if (options.workers) add("--workers", *options.workers);
+    if (!options.charge.empty()) add("--charge", options.charge);
+    if (options.lane_idle_s != defaults.lane_idle_s) add("--lane-idle", options.lane_idle_s);
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);

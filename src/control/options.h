@@ -16,6 +16,8 @@ namespace ringloop::control {
 inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
 inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
+inline constexpr u32 lane_idle_default_s = 60;  // as the kernel's driver since 5.14
+inline constexpr u32 lane_idle_max_s = 24 * 3600;
 
 enum class TransportChoice : u8 {
     automatic,  // the first of the others that this host and this user have
@@ -39,6 +41,10 @@ struct DeviceOptions {
     std::string policy{};  // empty: engine::default_policy()
     // Of the device, 1 to engine::workers_max, and no fewer than queues. Not given: the policy's.
     std::optional<u32> workers{};
+    // Whom I/O on the image is charged to: "" or "off" the server's own cgroup, "issuer" that of
+    // whoever issued each request, otherwise the path of one cgroup for all.
+    std::string charge{};
+    u32 lane_idle_s = lane_idle_default_s;  // after which a cgroup's lane ends
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
@@ -47,8 +53,19 @@ struct DeviceOptions {
 // Everything that can be known to be wrong without looking at the image.
 Status check_options(const DeviceOptions& options);
 
+// Whether `charge` is nobody but the server.
+inline bool charges_server(std::string_view charge) { return charge.empty() || charge == "off"; }
+
+// "off", "issuer" or a path: what is shown of `options.charge`, and kept.
+std::string charge_of(const DeviceOptions& options);
+
 // --workers by itself. The error names the range.
 Status check_workers(u32 workers);
+// --charge by itself, as far as that is known without looking: "" is none. The error names the
+// choices.
+Status check_charge(std::string_view charge);
+// --lane-idle by itself: 1 to lane_idle_max_s. The error names the range.
+Status check_lane_idle(u32 lane_idle_s);
 
 // Of checked options.
 const engine::Policy& policy_of(const DeviceOptions& options);

@@ -68,6 +68,11 @@ TEST(Options, that_no_device_can_have_are_refused_and_named) {
              o.queues = 4;
          }},
         {"name '/'", [](DeviceOptions& o) { o.name = "/"; }},
+        {"--charge 'tenants/a': use off, issuer, or the path of a cgroup",
+         [](DeviceOptions& o) { o.charge = "tenants/a"; }},
+        {"--charge 'on'", [](DeviceOptions& o) { o.charge = "on"; }},
+        {"--lane-idle 0: use 1 to 86400 seconds", [](DeviceOptions& o) { o.lane_idle_s = 0; }},
+        {"--lane-idle 86401", [](DeviceOptions& o) { o.lane_idle_s = lane_idle_max_s + 1; }},
     };
     for (const Case& spoiled : cases) {
         DeviceOptions options = valid();
@@ -78,6 +83,30 @@ TEST(Options, that_no_device_can_have_are_refused_and_named) {
             << status.error().message;
         EXPECT_EQ(status.error().message.find('\n'), std::string::npos);
     }
+}
+
+TEST(Charge, is_off_the_issuer_or_the_path_of_a_cgroup) {
+    for (const char* charge : {"off", "issuer", "/", "/tenants/a", "/sys/fs/cgroup/tenants/a b"}) {
+        EXPECT_TRUE(check_charge(charge)) << charge;
+        DeviceOptions options = valid();
+        options.charge = charge;
+        EXPECT_TRUE(check_options(options)) << charge;
+    }
+    for (const char* charge : {"", "tenants", "./a", "Issuer", "off ", "../a"}) {
+        const Status status = check_charge(charge);
+        ASSERT_FALSE(status) << charge;
+        EXPECT_NE(status.error().message.find("/tenants/a"), std::string::npos);
+    }
+}
+
+TEST(Charge, is_the_servers_where_nothing_was_said) {
+    EXPECT_TRUE(charges_server(valid().charge));
+    EXPECT_TRUE(charges_server("off"));
+    EXPECT_FALSE(charges_server("issuer"));
+    EXPECT_FALSE(charges_server("/"));
+    EXPECT_EQ(charge_of(valid()), "off");
+    EXPECT_EQ(charge_of({.image = "i", .charge = "issuer"}), "issuer");
+    EXPECT_EQ(valid().lane_idle_s, 60u);
 }
 
 TEST(Queues, that_were_asked_for_are_what_a_device_gets) {
@@ -142,12 +171,15 @@ TEST(ServeArguments, carry_every_option) {
                                    .queues = 3,
                                    .depth = 4,
                                    .policy = "linux-4.0",
-                                   .workers = 5};
-    EXPECT_EQ(serve_arguments(options),
-              (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1",
-                                        "--sizelimit=2", "--read-only", "--sector-size=4096",
-                                        "--direct-io=off", "--queues=3", "--depth=4",
-                                        "--policy=linux-4.0", "--workers=5", "--", "disk.img"}));
+                                   .workers = 5,
+                                   .charge = "/tenants/a",
+                                   .lane_idle_s = 6};
+    EXPECT_EQ(
+        serve_arguments(options),
+        (std::vector<std::string>{"--name=n", "--transport=ublk", "--offset=1", "--sizelimit=2",
+                                  "--read-only", "--sector-size=4096", "--direct-io=off",
+                                  "--queues=3", "--depth=4", "--policy=linux-4.0", "--workers=5",
+                                  "--charge=/tenants/a", "--lane-idle=6", "--", "disk.img"}));
 }
 
 TEST(Choice, is_read_back_from_its_text) {

@@ -16,6 +16,7 @@
 #include "control/flush.h"
 #include "control/harden.h"
 #include "control/holders.h"
+#include "control/lanes.h"
 #include "control/nbd_transport.h"
 #include "control/notify.h"
 #include "control/ready.h"
@@ -96,6 +97,7 @@ private:
     std::unique_ptr<SocketTransport> sockets_;  // until transports_ has it
     Hardening hardening_;
     std::optional<engine::Device> device_;
+    Lanes lanes_;
     std::optional<ServiceSettings> service_settings_;
     Transports transports_;
     UniqueFd request_mark_;
@@ -129,6 +131,7 @@ Status Server::start() {
         TRY(claim_name());
     }
     TRY(open_backing());
+    TRY(lanes_.open(options_, recovering() ? state_.queues : queues_of(options_), options_.depth));
     TRY(bind_sockets());
     // While its library can be found: the file system of /usr may be one that is left.
     if (options_.transport == TransportChoice::nbd) TRY(nbd::prepare_kernel_calls());
@@ -255,7 +258,7 @@ Status Server::bind_sockets() {
     ExportOptions& exported = options_.exported;
     TRY(make_absolute(exported.tls_certificates));
     TRY(make_absolute(exported.tls_psk));
-    auto settings = ServiceSettings::create(exported, options_.depth);
+    auto settings = ServiceSettings::create(exported, options_.depth, lanes_.peers());
     if (!settings) return std::unexpected(std::move(settings).error());
     service_settings_ = std::move(*settings);
     const bool alone = options_.transport == TransportChoice::socket;
@@ -304,7 +307,8 @@ Status Server::create_block_device() {
                                    .service = transports_.service(),
                                    .service_shards = transports_.service_shards(),
                                    .attention = &attention_,
-                                   .backend_identifier = backend_identifier_};
+                                   .backend_identifier = backend_identifier_,
+                                   .issuers = lanes_.issuers()};
     auto transport = recovering()
                          ? take_over_transport(state_, context)
                          : create_transport(options_, context, [this](const std::string& path) {
@@ -337,6 +341,8 @@ Status Server::announce_device(const std::string& path) {
               .depth = options_.depth,
               .policy = policy_of(options_).name,
               .workers_requested = options_.workers,
+              .charge = charge_of(options_),
+              .lane_idle_s = options_.lane_idle_s,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),
@@ -366,7 +372,8 @@ Status Server::start_shards() {
     auto mark = directory_.request_mark(*lock_);
     if (!mark) return std::unexpected(std::move(mark).error());
     request_mark_ = std::move(*mark);
-    return shards_.start(transports_, *device_, request_mark_.get());
+    TRY(lanes_.start(*backing_, *device_, transports_, request_mark_.get()));
+    return shards_.start(transports_, *device_, request_mark_.get(), &lanes_);
 }
 
 Status Server::bring_up() {
@@ -399,6 +406,12 @@ Status Server::announce() {
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text = cut_text(options_.image, cut);
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    if (!lanes_.shortcoming().empty()) {
+        const std::string text = fmt::format("requests of {} are charged to the server: {}",
+                                             state_.device, lanes_.shortcoming());
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
@@ -448,7 +461,9 @@ LiveDevice Server::live_device() {
             .device = *device_,
             .transports = transports_,
             .shards = shards_,
-            .state = state_};
+            .state = state_,
+            .keeper = lanes_.started() ? &lanes_.keeper() : nullptr,
+            .charge_shortcoming = lanes_.shortcoming()};
 }
 
 // A signal asks nobody whether the device is in use. What was written to it is saved all the same.
@@ -475,6 +490,7 @@ Status Server::take_down() {
         keep_first(directory_.write_state(state_));
     }
     if (Status stopped = transports_.stop(); !stopped) give_up(stopped.error());
+    lanes_.stop();
     if (!shards_.stop()) {
         give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
     }

@@ -30,8 +30,10 @@ io::Uring::Options ring_options(const Transports& transports) {
 
 ShardThreads::~ShardThreads() { ASSERT(workers_.empty()); }
 
-Status ShardThreads::start(Transports& transports, engine::Device& device, int held_fd) {
+Status ShardThreads::start(Transports& transports, engine::Device& device, int held_fd,
+                           Lanes* lanes) {
     held_fd_ = held_fd;
+    keeper_ = lanes && lanes->started() ? &lanes->keeper() : nullptr;
     transports_ = &transports;
     device_ = &device;
     workers_ = std::vector<Worker>(transports.queues());
@@ -63,11 +65,19 @@ Status ShardThreads::serve_until_stopped(u32 index) {
         const auto held = (*ring)->register_file(held_fd_);
         if (!held) return std::unexpected(held.error());
     }
-    auto shard = engine::Shard::create(**ring, *device_, transports_->slots());
+    UniqueFd wakeup;
+    if (keeper_) {
+        auto shared = keeper_->wakeup_of(index);
+        if (!shared) return std::unexpected(std::move(shared).error());
+        wakeup = std::move(*shared);
+    }
+    auto shard = engine::Shard::create(**ring, *device_, transports_->slots(), std::move(wakeup));
     if (!shard) return std::unexpected(std::move(shard).error());
     TRY(transports_->join(index, **shard));
+    const auto lanes = keeper_ ? keeper_->join(index, **shard) : nullptr;
     publish(index, **shard);
     (*shard)->run();
+    if (keeper_) keeper_->leave(index);
     {
         // Nobody may stop or read a shard that is about to go.
         const std::lock_guard lock(mutex_);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "control/lanes.h"
 #include "control/transports.h"
 #include "engine/device.h"
 #include "engine/shard.h"
@@ -25,8 +26,10 @@ public:
     // Returns when every shard serves its queue, or with the error of one that cannot; the others
     // serve until stop(). `transports` and `device` outlive this object.
     // `held_fd`, if any, is kept open by the rings until their last request has ended, even when
-    // this process is killed.
-    Status start(Transports& transports, engine::Device& device, int held_fd = -1);
+    // this process is killed. `lanes`, if any, were started if they are wanted; they stop before
+    // this object does.
+    Status start(Transports& transports, engine::Device& device, int held_fd = -1,
+                 Lanes* lanes = nullptr);
 
     // Runs `change` on this thread while no shard serves and nothing is in flight. Waits for that
     // with a bound: whoever asked for a change waits, and so do all requests. The error, of an
@@ -56,6 +59,7 @@ private:
     Transports* transports_ = nullptr;
     engine::Device* device_ = nullptr;
     int held_fd_ = -1;
+    cgroup::Keeper* keeper_ = nullptr;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;

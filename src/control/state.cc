@@ -102,11 +102,21 @@ std::optional<std::string> from_hex(std::string_view hex) {
     return bytes;
 }
 
-std::string read_backing_file(Fields& fields) {
-    const std::string readable = fields.text("backing_file", path_chars_max);
-    if (!fields.has("backing_file_hex")) return readable;
-    const auto bytes = from_hex(fields.text("backing_file_hex", 2 * path_chars_max));
-    if (!bytes) fields.refuse("backing_file_hex");
+// JSON is text and a path is bytes: one that is no UTF-8 is kept in a second field.
+struct PathField {
+    const char* name;
+    const char* hex_name;
+    std::string DeviceState::* path;
+};
+constexpr PathField backing_file_field = {"backing_file", "backing_file_hex",
+                                          &DeviceState::backing_file};
+constexpr PathField charge_field = {"charge", "charge_hex", &DeviceState::charge};
+
+std::string read_path(Fields& fields, const PathField& field) {
+    const std::string readable = fields.text(field.name, path_chars_max);
+    if (!fields.has(field.hex_name)) return readable;
+    const auto bytes = from_hex(fields.text(field.hex_name, 2 * path_chars_max));
+    if (!bytes) fields.refuse(field.hex_name);
     return bytes.value_or("");
 }
 
@@ -137,12 +147,23 @@ void read_dispatching(Fields& fields, DeviceState& state) {
     }
 }
 
+// Servers of before there were lanes wrote none of it, and charged nobody else.
+void read_charge(Fields& fields, DeviceState& state) {
+    if (fields.has(charge_field.name)) {
+        state.charge = read_path(fields, charge_field);
+        if (!check_charge(state.charge)) fields.refuse(charge_field.name);
+    }
+    if (fields.has("lane_idle_s")) {
+        state.lane_idle_s = fields.small("lane_idle_s", 1, lane_idle_max_s);
+    }
+}
+
 DeviceState read_fields(Fields& fields) {
     constexpr u64 any = std::numeric_limits<u64>::max();
     DeviceState state;
     state.name = fields.text("name", name_chars_max);
     state.device = fields.text("device", path_chars_max);
-    state.backing_file = read_backing_file(fields);
+    state.backing_file = read_path(fields, backing_file_field);
     state.size_bytes = fields.number("size_bytes", 0, any);
     state.offset_bytes = fields.number("offset_bytes", 0, any);
     state.sizelimit_bytes = fields.number("sizelimit_bytes", 0, any);
@@ -155,6 +176,7 @@ DeviceState read_fields(Fields& fields) {
     state.queues = fields.small("queues", 1, queues_max);
     state.depth = fields.small("depth", 1, depth_max);
     read_dispatching(fields, state);
+    read_charge(fields, state);
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
     state.boot_id = fields.text("boot_id", name_chars_max);
@@ -204,6 +226,8 @@ DeviceOptions recover_options(const DeviceState& state) {
             .depth = state.depth,
             .policy = state.policy,
             .workers = state.workers_requested,
+            .charge = state.charge,
+            .lane_idle_s = state.lane_idle_s,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -239,6 +263,8 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"depth", state.depth},
                    {"policy", state.policy},
                    {"workers", workers_of(state)},
+                   {"charge", state.charge},
+                   {"lane_idle_s", state.lane_idle_s},
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};
@@ -258,8 +284,10 @@ std::string to_file_text(const DeviceState& state) {
     object["boot_id"] = state.boot_id;
     const std::string text = dump_json(object, true) + "\n";
     const auto read_back = parse_json(text);
-    if (read_back && (*read_back)["backing_file"] == state.backing_file) return text;
-    object["backing_file_hex"] = to_hex(state.backing_file);
+    for (const PathField& field : {backing_file_field, charge_field}) {
+        const std::string& path = state.*field.path;
+        if (!read_back || (*read_back)[field.name] != path) object[field.hex_name] = to_hex(path);
+    }
     return dump_json(object, true) + "\n";
 }
 

@@ -49,6 +49,8 @@ struct DeviceState {
     u32 depth = 0;
     std::string policy;                    // by which transfers are dispatched
     std::optional<u32> workers_requested;  // what a person asked for; otherwise the policy's own
+    std::string charge = "off";            // whom I/O is charged to: --charge
+    u32 lane_idle_s = lane_idle_default_s;
     i32 pid = 0;
     Phase phase = Phase::starting;
     std::string started_at;  // UTC, "2025-01-31T12:00:00Z"
@@ -70,7 +72,8 @@ std::string transports_text(const DeviceState& state);
 
 // `status_word` is what `state` says: the phase, or "dead" where the server is gone.
 nlohmann::json to_json(const DeviceState& state, std::string_view status_word);
-// A state file's text. Bytes of a path that are no UTF-8 survive in "backing_file_hex".
+// A state file's text. Bytes of a path that are no UTF-8 survive in "backing_file_hex" and
+// "charge_hex".
 std::string to_file_text(const DeviceState& state);
 // `source` names the file in the message.
 Result<DeviceState> parse_state(std::string_view text, std::string_view source);

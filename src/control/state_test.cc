@@ -24,6 +24,8 @@ DeviceState example() {
             .queues = 4,
             .depth = 128,
             .policy = "linux-4.0",
+            .charge = "/tenants/a",
+            .lane_idle_s = 7,
             .pid = 42,
             .phase = Phase::live,
             .started_at = "2025-01-31T12:00:00Z",
@@ -47,6 +49,25 @@ TEST(StateFile, gives_back_the_workers_that_somebody_asked_for) {
     ASSERT_TRUE(read) << read.error().message;
     EXPECT_EQ(*read, state);
     EXPECT_EQ(recover_options(*read).workers, 9u);
+}
+
+TEST(StateFile, of_before_there_were_lanes_charges_nobody) {
+    json object = *parse_json(to_file_text(example()));
+    object.erase("charge");
+    object.erase("lane_idle_s");
+    const auto read = parse_state(dump_json(object), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->charge, "off");
+    EXPECT_EQ(read->lane_idle_s, 60u);
+    EXPECT_TRUE(charges_server(recover_options(*read).charge));
+}
+
+TEST(StateFile, keeps_the_bytes_of_a_cgroup_that_are_no_text) {
+    DeviceState state = example();
+    state.charge = "/tenants/\xff\xfe";
+    const auto read = parse_state(to_file_text(state), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, state);
 }
 
 TEST(StateFile, of_before_there_were_policies_means_the_default_one) {
@@ -132,6 +153,13 @@ TEST(StateFile, with_a_wrong_field_is_refused_with_the_fields_name) {
         {"workers_requested", 0},
         {"workers_requested", 513},
         {"workers_requested", "2"},
+        {"charge", ""},
+        {"charge", "tenants/a"},
+        {"charge", 1},
+        {"charge_hex", "2f0"},
+        {"lane_idle_s", 0},
+        {"lane_idle_s", 86401},
+        {"lane_idle_s", "60"},
         {"pid", 0},
         {"pid", u64{1} << 31},
         {"read_only", 1},
@@ -154,8 +182,9 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
     const json whole = *parse_json(to_file_text(example()));
     for (const auto& [field, value] : whole.items()) {
         if (field == "direct_io_reason") continue;  // says nothing where direct I/O is on
-        // One has a default, the other follows from the rest.
+        // They have a default, or follow from the rest.
         if (field == "policy" || field == "workers") continue;
+        if (field == "charge" || field == "lane_idle_s") continue;
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;
@@ -189,7 +218,9 @@ TEST(RecoverOptions, make_the_device_that_the_state_describes) {
                                       .direct_io = backing::DirectIo::off,
                                       .queues = 4,
                                       .depth = 128,
-                                      .policy = "linux-4.0"}));
+                                      .policy = "linux-4.0",
+                                      .charge = "/tenants/a",
+                                      .lane_idle_s = 7}));
 }
 
 }  // namespace

@@ -60,6 +60,55 @@ void add_protection(json& object, const char* field, const Protection& protectio
     if (!protection.on) object[std::string(field) + "_reason"] = protection.reason;
 }
 
+// The server's own, which all shards have a part of, in the form of the others.
+json root_lane_json(const LiveState& live, std::span<const ShardStats* const> shards) {
+    u64 requests = 0;
+    u64 bytes_read = 0;
+    u64 bytes_written = 0;
+    u64 inflight = 0;
+    u64 workers = 0;
+    for (const ShardStats* shard : shards) {
+        const engine::LaneStats& lane = shard->root_lane;
+        const u64 finished = lane.finished.get();  // first, as in stats_json
+        inflight += lane.started.get() - finished;
+        requests += finished;
+        bytes_read += lane.bytes_read.get();
+        bytes_written += lane.bytes_written.get();
+        workers += lane.workers_now.get();
+    }
+    return {{"cgroup", "(server)"},           {"state", "root"},      {"pid", live.state.pid},
+            {"requests", requests},           {"inflight", inflight}, {"bytes_read", bytes_read},
+            {"bytes_written", bytes_written}, {"workers", workers},   {"idle_s", nullptr}};
+}
+
+json lane_json(const cgroup::LaneReport& lane) {
+    return {{"cgroup", lane.cgroup},
+            {"state", lane.state},
+            {"pid", lane.pid},
+            {"requests", lane.requests},
+            {"inflight", lane.inflight},
+            {"bytes_read", lane.bytes_read},
+            {"bytes_written", lane.bytes_written},
+            {"workers", lane.workers},
+            {"idle_s", lane.idle_s}};
+}
+
+void add_lanes(json& object, const LiveState& live, std::span<const ShardStats* const> shards) {
+    if (!live.charge_shortcoming.empty()) object["charge_reason"] = live.charge_shortcoming;
+    if (!live.lanes) return;
+    const cgroup::KeeperReport& report = *live.lanes;
+    json& lanes = object["lanes"] = json::array({root_lane_json(live, shards)});
+    for (const cgroup::LaneReport& lane : report.lanes) lanes.push_back(lane_json(lane));
+    u64 fallbacks = report.refusals;
+    for (const ShardStats* shard : shards) fallbacks += shard->lane_fallbacks.get();
+    object["lanes_started"] = report.started;
+    object["lanes_reaped"] = report.reaped;
+    object["lanes_lost"] = report.lost;
+    object["lanes_refused"] = report.refused;
+    object["lane_fallbacks"] = fallbacks;
+    if (!report.reason.empty()) object["lane_trouble"] = report.reason;
+}
+
 }  // namespace
 
 json stats_json(std::span<const engine::ShardStats* const> shards) {
@@ -100,6 +149,7 @@ json status_json(const LiveState& live, std::span<const engine::ShardStats* cons
         object["handshakes_failed"] = live.clients->handshakes_failed;
         object["connections_broken"] = live.clients->broken;
     }
+    add_lanes(object, live, shards);
     json& stats = object["stats"] = stats_json(shards);
     stats["blocking_writes"] = live.blocking_writes;
     stats["context_switches"] = live.context_switches;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "cgroup/keeper.h"
 #include "control/harden.h"
 #include "control/state.h"
 #include "engine/stats.h"
@@ -24,7 +25,11 @@ struct LiveState {
     u32 blocking_writes = 0;                    // engine::Device
     u64 context_switches = 0;                   // of the process, since its start
     std::optional<nbd::ServiceCounts> clients;  // of NBD, those of the kernel's driver left out
+    std::optional<cgroup::KeeperReport> lanes;  // nullopt: I/O is charged to nobody but the server
+    std::string charge_shortcoming;             // why some is, though it should not be
 };
+// With lanes: `lanes`, the server's own first, and their counters. Without, none of these fields:
+// what the server did is what `stats` says.
 nlohmann::json status_json(const LiveState& live,
                            std::span<const engine::ShardStats* const> shards);
 

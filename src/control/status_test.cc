@@ -69,6 +69,85 @@ TEST(Stats, take_quantiles_over_all_shards_in_microseconds) {
     EXPECT_GE(latency["p999"].get<double>(), 900.0);
 }
 
+TEST(Status, shows_the_servers_own_lane_first_and_then_those_of_cgroups) {
+    engine::ShardStats one;
+    engine::ShardStats two;
+    one.root_lane.started.add(5);
+    one.root_lane.finished.add(3);
+    two.root_lane.finished.add(1);
+    two.root_lane.started.add(1);
+    one.root_lane.bytes_read.add(4096);
+    two.root_lane.bytes_written.add(512);
+    one.root_lane.workers_now.set(1);
+    two.root_lane.workers_now.set(2);
+    one.lane_fallbacks.add(3);
+    two.lane_fallbacks.add(4);
+    const engine::ShardStats* shards[] = {&one, &two};
+    const DeviceState state{.policy = "auto", .charge = "issuer", .pid = 7};
+    const Hardening hardening;
+    LiveState live{.state = state, .policy_reason = "", .hardening = hardening, .clients = {}};
+    live.lanes = cgroup::KeeperReport{.lanes = {{.cgroup = "/tenants/a",
+                                                 .state = "busy",
+                                                 .pid = 8,
+                                                 .requests = 10,
+                                                 .bytes_read = 20,
+                                                 .bytes_written = 30,
+                                                 .inflight = 40,
+                                                 .workers = 50,
+                                                 .idle_s = 60}},
+                                      .started = 1,
+                                      .reaped = 2,
+                                      .lost = 3,
+                                      .refused = 4,
+                                      .refusals = 5,
+                                      .reason = "no room"};
+
+    const json status = status_json(live, shards);
+    EXPECT_EQ(status["charge"], "issuer");
+    EXPECT_EQ(status["lanes"], json::array({{{"cgroup", "(server)"},
+                                             {"state", "root"},
+                                             {"pid", 7},
+                                             {"requests", 4},
+                                             {"inflight", 2},
+                                             {"bytes_read", 4096},
+                                             {"bytes_written", 512},
+                                             {"workers", 3},
+                                             {"idle_s", nullptr}},
+                                            {{"cgroup", "/tenants/a"},
+                                             {"state", "busy"},
+                                             {"pid", 8},
+                                             {"requests", 10},
+                                             {"inflight", 40},
+                                             {"bytes_read", 20},
+                                             {"bytes_written", 30},
+                                             {"workers", 50},
+                                             {"idle_s", 60}}}));
+    EXPECT_EQ(status["lanes_started"], 1);
+    EXPECT_EQ(status["lanes_reaped"], 2);
+    EXPECT_EQ(status["lanes_lost"], 3);
+    EXPECT_EQ(status["lanes_refused"], 4);
+    EXPECT_EQ(status["lane_fallbacks"], 12);
+    EXPECT_EQ(status["lane_trouble"], "no room");
+
+    live.lanes->reason.clear();
+    EXPECT_FALSE(status_json(live, shards).contains("lane_trouble"));
+    EXPECT_FALSE(status_json(live, shards).contains("charge_reason"));
+    live.charge_shortcoming = "no BTF";
+    EXPECT_EQ(status_json(live, shards)["charge_reason"], "no BTF");
+}
+
+TEST(Status, has_no_lanes_where_nobody_is_charged) {
+    const DeviceState state{.policy = "auto"};
+    const Hardening hardening;
+    const json status = status_json(
+        {.state = state, .policy_reason = "", .hardening = hardening, .clients = {}}, {});
+    EXPECT_EQ(status["charge"], "off");
+    for (const char* field : {"lanes", "lanes_started", "lanes_reaped", "lanes_lost",
+                              "lanes_refused", "lane_fallbacks", "lane_trouble"}) {
+        EXPECT_FALSE(status.contains(field)) << field;
+    }
+}
+
 TEST(Status, has_the_fields_that_scripts_rely_on) {
     const DeviceState state{.name = "n",
                             .device = "/dev/ublkb0",
@@ -85,10 +164,27 @@ TEST(Status, has_the_fields_that_scripts_rely_on) {
                                      .context_switches = 3,
                                      .clients = {}},
                                     {});
-    for (const char* field :
-         {"name", "device", "transport", "backing_file", "size_bytes", "offset_bytes",
-          "sizelimit_bytes", "sector_size", "read_only", "direct_io", "direct_io_reason", "queues",
-          "depth", "policy", "policy_reason", "workers", "pid", "state", "stats"}) {
+    for (const char* field : {"name",
+                              "device",
+                              "transport",
+                              "backing_file",
+                              "size_bytes",
+                              "offset_bytes",
+                              "sizelimit_bytes",
+                              "sector_size",
+                              "read_only",
+                              "direct_io",
+                              "direct_io_reason",
+                              "queues",
+                              "depth",
+                              "policy",
+                              "policy_reason",
+                              "workers",
+                              "charge",
+                              "lane_idle_s",
+                              "pid",
+                              "state",
+                              "stats"}) {
         EXPECT_TRUE(status.contains(field)) << field;
     }
     for (const char* counter :

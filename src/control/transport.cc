@@ -24,7 +24,7 @@ Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options
         return NbdTransport::create(options, context, announce);
     }
     ASSERT(options.transport == TransportChoice::ublk);
-    return UblkTransport::create(options, context.geometry, announce);
+    return UblkTransport::create(options, context, announce);
 }
 
 Result<std::unique_ptr<Transport>> take_over_transport(const DeviceState& state,

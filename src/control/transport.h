@@ -21,6 +21,7 @@
 
 #include "backing/backing.h"
 #include "base/result.h"
+#include "cgroup/issuers.h"
 #include "control/attention.h"
 #include "control/options.h"
 #include "control/state.h"
@@ -37,6 +38,8 @@ public:
     virtual std::string device_path() const = 0;
     virtual u32 queues() const = 0;  // one shard each
     virtual u32 depth() const = 0;   // requests in flight in each
+    // Of its own requests in flight, all together: not of the service's.
+    virtual u64 buffer_bytes_max() const { return 0; }
     // Connections of the service that belong to a driver of the kernel, now.
     virtual u32 kernel_connections() const { return 0; }
 
@@ -62,6 +65,9 @@ struct TransportContext {
     u32 service_shards = 0;
     const Attention* attention = nullptr;
     std::string backend_identifier;  // of a new device of nbd.ko
+    // Attached for the queues and the depth of the device, and watching none yet; null: requests do
+    // not name their cgroup. Used by ublk.
+    cgroup::Issuers* issuers = nullptr;
 };
 
 // Called with "/dev/ublkb0" before that device is made, so that a server that dies at any moment

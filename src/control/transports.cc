@@ -12,7 +12,8 @@ constexpr u64 drain_timeout_ms = 10'000;
 
 }  // namespace
 
-Result<ServiceSettings> ServiceSettings::create(const ExportOptions& options, u32 depth) {
+Result<ServiceSettings> ServiceSettings::create(const ExportOptions& options, u32 depth,
+                                                const cgroup::Hierarchies* issuers) {
     ServiceSettings settings;
     if (options.tls != nbd::TlsMode::off) {
         auto context = nbd::TlsContext::create({.certificates_dir = options.tls_certificates,
@@ -29,7 +30,8 @@ Result<ServiceSettings> ServiceSettings::create(const ExportOptions& options, u3
                          .handshake_deadline_ms = u64{options.handshake_timeout_s} * 1000,
                          .request_bytes_max = static_cast<u32>(options.request_bytes_max),
                          .depth = std::min(depth, nbd::depth_max),
-                         .in_flight_bytes = options.in_flight_bytes};
+                         .in_flight_bytes = options.in_flight_bytes,
+                         .issuers = issuers};
     return settings;
 }
 
@@ -65,6 +67,12 @@ u32 Transports::slots() const {
         if (transport->kind() == TransportChoice::ublk) slots += transport->depth();
     }
     return slots;
+}
+
+u64 Transports::buffer_bytes_max() const {
+    u64 bytes = service_ ? service_->buffer_bytes_max() : 0;
+    for (const auto& transport : transports_) bytes += transport->buffer_bytes_max();
+    return bytes;
 }
 
 std::optional<nbd::ServiceCounts> Transports::clients() const {

@@ -14,9 +14,11 @@ namespace ringloop::control {
 
 // What an NBD service is made with; `depth` of one connection. Reads the keys of TLS, so while
 // their paths still mean what they meant to whoever wrote them. Outlives the service.
+// `issuers`: see nbd::ServiceOptions.
 class ServiceSettings {
 public:
-    static Result<ServiceSettings> create(const ExportOptions& options, u32 depth);
+    static Result<ServiceSettings> create(const ExportOptions& options, u32 depth,
+                                          const cgroup::Hierarchies* issuers = nullptr);
     const nbd::ServiceOptions& options() const { return options_; }
 
 private:
@@ -42,6 +44,7 @@ public:
     u32 queues() const;  // shards: the maximum
     u32 depth() const;   // requests in flight in one shard, as far as that is known at start
     u32 slots() const;   // of them, those that are set aside at start
+    u64 buffer_bytes_max() const;  // of all requests in flight
     // Of those that came to a socket, without the kernel's driver; nullopt without sockets.
     std::optional<nbd::ServiceCounts> clients() const;
 

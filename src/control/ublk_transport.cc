@@ -98,25 +98,26 @@ Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params
 }  // namespace
 
 UblkTransport::UblkTransport(ublk::Control control, const ublk::DeviceInfo& info,
-                             Ownership ownership, u32 sector_size)
+                             Ownership ownership, const TransportContext& context)
     : control_(std::move(control)),
       info_(info),
       ownership_(ownership),
-      sector_size_(sector_size),
+      sector_size_(context.geometry.sector_size),
+      issuers_(context.issuers),
       queues_(info.queues) {}
 
 UblkTransport::~UblkTransport() { ASSERT(ownership_ != Ownership::added); }
 
 Result<std::unique_ptr<Transport>> UblkTransport::create(const DeviceOptions& options,
-                                                         const backing::Geometry& geometry,
+                                                         const TransportContext& context,
                                                          const Announce& announce) {
     auto control = open_control();
     if (!control) return std::unexpected(std::move(control).error());
     const auto info = add_announced(*control, options, announce);
     if (!info) return std::unexpected(info.error());
     std::unique_ptr<UblkTransport> transport(
-        new UblkTransport(std::move(*control), *info, Ownership::added, geometry.sector_size));
-    Status prepared = transport->prepare(geometry);
+        new UblkTransport(std::move(*control), *info, Ownership::added, context));
+    Status prepared = transport->prepare(context.geometry);
     if (prepared) return transport;
     if (const Status removed = transport->remove(); !removed) {
         log::error("{}", removed.error().message);
@@ -129,7 +130,14 @@ Status UblkTransport::prepare(const backing::Geometry& geometry) {
     auto char_fd = ublk::open_char_device(info_.id);
     if (!char_fd) return std::unexpected(std::move(char_fd).error());
     char_fd_ = std::move(*char_fd);
-    return {};
+    return watch_issuers();
+}
+
+// Before the disk appears, or its requests come again: none of them goes unnoticed.
+Status UblkTransport::watch_issuers() {
+    if (!issuers_) return {};
+    ASSERT(issuers_->hold(info_.queues, info_.depth));
+    return issuers_->watch(device_path().substr(std::string_view("/dev/").size()));
 }
 
 Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& state,
@@ -146,14 +154,15 @@ Result<std::unique_ptr<Transport>> UblkTransport::take_over(const DeviceState& s
     if (!info) return std::unexpected(info.error());
     auto char_fd = ublk::open_char_device(*id);
     if (!char_fd) return std::unexpected(std::move(char_fd).error());
-    std::unique_ptr<UblkTransport> transport(new UblkTransport(
-        std::move(*control), *info, Ownership::taken_over, context.geometry.sector_size));
+    std::unique_ptr<UblkTransport> transport(
+        new UblkTransport(std::move(*control), *info, Ownership::taken_over, context));
     transport->char_fd_ = std::move(*char_fd);
+    TRY(transport->watch_issuers());
     return transport;
 }
 
 Status UblkTransport::join(u32 index, engine::Shard& shard) {
-    auto queue = ublk::Queue::create(shard, char_fd_.get(), info_, index, sector_size_);
+    auto queue = ublk::Queue::create(shard, char_fd_.get(), info_, index, sector_size_, issuers_);
     if (!queue) return std::unexpected(std::move(queue).error());
     queues_[index] = std::move(*queue);
     queues_[index]->on_closed = queue_on_closed;

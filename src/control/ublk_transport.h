@@ -15,7 +15,7 @@ namespace ringloop::control {
 class UblkTransport final : public Transport {
 public:
     static Result<std::unique_ptr<Transport>> create(const DeviceOptions& options,
-                                                     const backing::Geometry& geometry,
+                                                     const TransportContext& context,
                                                      const Announce& announce);
     static Result<std::unique_ptr<Transport>> take_over(const DeviceState& state,
                                                         const TransportContext& context);
@@ -25,6 +25,9 @@ public:
     std::string device_path() const override { return ublk::block_device_path(info_.id); }
     u32 queues() const override { return info_.queues; }
     u32 depth() const override { return info_.depth; }
+    u64 buffer_bytes_max() const override {
+        return u64{info_.queues} * info_.depth * info_.io_bytes_max;
+    }
 
     Status join(u32 index, engine::Shard& shard) override;
     void leave(u32 index) override;
@@ -43,8 +46,9 @@ private:
     };
 
     UblkTransport(ublk::Control control, const ublk::DeviceInfo& info, Ownership ownership,
-                  u32 sector_size);
+                  const TransportContext& context);
     Status prepare(const backing::Geometry& geometry);
+    Status watch_issuers();
     static void queue_on_closed(void* transport);
     bool queues_close_within(std::chrono::milliseconds time);
 
@@ -52,6 +56,7 @@ private:
     ublk::DeviceInfo info_;
     Ownership ownership_;
     u32 sector_size_;
+    cgroup::Issuers* issuers_;                          // null: nobody asks for them
     UniqueFd char_fd_;                                  // /dev/ublkcN; outlives the queues
     std::vector<std::unique_ptr<ublk::Queue>> queues_;  // each touched by its shard's thread only
 

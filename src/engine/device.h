@@ -2,10 +2,12 @@
 // and whether its promise of durability still stands.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
 #include "backing/backing.h"
+#include "engine/buffers.h"
 #include "engine/policy.h"
 #include "engine/request.h"
 
@@ -35,8 +37,21 @@ public:
     void dispatch_by(const Dispatching& dispatching) { dispatching_ = dispatching; }
     const Dispatching& dispatching() const { return dispatching_; }
 
-    // Direct writes of all shards that may block and are not done, as the hint counts them
-    // (Hint::pending). Any thread.
+    // Where frontends get the memory for their requests' data from.
+    Buffers& buffers() { return buffers_; }
+
+    // Lanes that share the workers: the root one, and those of cgroups. Any thread writes it, each
+    // shard settles when it sees another number.
+    std::atomic<u32>& lanes() { return lanes_; }
+    // Workers of one lane on one shard. No fewer than one, so that no lane waits for another's: a
+    // device has no fewer workers than queues times lanes.
+    u32 workers_of_lane() const {
+        return std::max(1U,
+                        dispatching_.workers_of_shard() / lanes_.load(std::memory_order_relaxed));
+    }
+
+    // Direct writes of the root lanes of all shards that may block and are not done, as the hint
+    // counts them (Hint::pending). Any thread.
     std::atomic<u32>& blocking_writes() { return blocking_writes_; }
     const std::atomic<u32>& blocking_writes() const { return blocking_writes_; }
 
@@ -55,8 +70,10 @@ private:
     }
 
     const backing::Backing& backing_;
+    Buffers buffers_;
     std::atomic<bool> poisoned_ = false;
     Dispatching dispatching_;
+    std::atomic<u32> lanes_ = 1;
     std::atomic<u32> blocking_writes_ = 0;
     std::array<std::atomic<bool>, 4> nowait_supported_ = {true, true, true, true};
 };

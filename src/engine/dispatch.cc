@@ -61,11 +61,30 @@ Dispatch::Dispatch(io::Kernel& kernel, Device& device, const backing::Handle& ha
       on_answer_(on_answer),
       context_(context),
       pool_(requests_max),
-      nowait_(device, stats),
-      lane_(kernel, device, stats) {}
+      root_(kernel, device, stats, stats.root_lane, device.blocking_writes()) {}
+
+Status Dispatch::settle() {
+    if (tenants_) tenants_->settle();
+    return root_.settle();
+}
+
+// A flush covers the writes of every cgroup.
+void Dispatch::enter_lane(Transfer& transfer) {
+    Lane* lane = nullptr;
+    if (tenants_ && transfer.op != Op::flush) lane = tenants_->lane_of(transfer.cgroup);
+    (lane ? *lane : root_).enter(transfer);
+}
+
+void Dispatch::move_to_root(Transfer& transfer) {
+    stats_.lane_fallbacks.add(transfer.request_count);
+    transfer.lane->withdraw(transfer);
+    root_.enter(transfer);
+    transfer.cgroup = 0;
+}
 
 void Dispatch::start(Transfer& transfer) {
     transfer.dispatch = this;
+    enter_lane(transfer);
     switch (transfer.op) {
         case Op::read:
         case Op::write:
@@ -144,45 +163,24 @@ void Dispatch::access_start(Transfer& transfer) {
     transfer.operation = device_.backing().operation(handle_, access);
     transfer.done = access_on_backing;
     stats_.operations.add(1);
-    route(transfer);
-}
-
-void Dispatch::route(Transfer& transfer) {
-    const bool direct = on_direct_file(transfer);
-    if (!moves_data(transfer)) {
-        // A block device's own discard is asynchronous; whatever else has no data blocks.
-        const bool asynchronous = transfer.operation.code == io::Operation::Code::discard;
-        asynchronous ? kernel_.submit(transfer) : lane_.start(transfer, false);
-        return;
+    if (moves_data(transfer)) {
+        transfer.lane->start_data(transfer, on_direct_file(transfer), kernel_.now_ns());
+    } else {
+        transfer.lane->start_other(transfer);
     }
-    // Zeroes that are written for want of a better way are not worth a try.
-    const Way way = transfer.zeroing ? Way::worker
-                                     : nowait_.choose(transfer.operation, direct, transfer.misses,
-                                                      kernel_.now_ns());
-    if (way != Way::worker) {
-        kernel_.submit(transfer);
-        return;
-    }
-    transfer.operation.force_async = true;
-    if (direct && transfer.op != Op::read) {
-        transfer.may_block = true;
-        device_.blocking_writes().fetch_add(1, std::memory_order_relaxed);
-    }
-    lane_.start(transfer, direct);
 }
 
 void Dispatch::access_on_backing(io::Completion& completion) {
     auto& transfer = static_cast<Transfer&>(completion);
     Dispatch& dispatch = *transfer.dispatch;
-    dispatch.lane_.left(transfer);
-    if (std::exchange(transfer.may_block, false)) {
-        dispatch.device_.blocking_writes().fetch_sub(1, std::memory_order_relaxed);
-    }
-    if (moves_data(transfer) &&
-        dispatch.nowait_.refused(completion.operation, dispatch.on_direct_file(transfer),
-                                 completion.result, completion.call_ns,
+    if (transfer.lane->completed(transfer, dispatch.on_direct_file(transfer), moves_data(transfer),
                                  dispatch.kernel_.now_ns())) {
         ++transfer.misses;
+        dispatch.access_start(transfer);
+        return;
+    }
+    if (completion.result == lane_lost) {
+        dispatch.move_to_root(transfer);
         dispatch.access_start(transfer);
         return;
     }
@@ -213,7 +211,7 @@ void Dispatch::access_moved(Transfer& transfer, u64 bytes) {
     while (transfer.request_count > 1 &&
            transfer.requests.front()->range.end() <= transfer.range.offset) {
         --transfer.request_count;
-        answer(*transfer.requests.pop(), Errno::ok);
+        answer(*transfer.lane, *transfer.requests.pop(), Errno::ok);
     }
     if (transfer.range.length > 0) {
         access_start(transfer);
@@ -236,7 +234,7 @@ void Dispatch::access_refused(Transfer& transfer, Errno error) {
     }
     if (error == Errno::invalid && backing.fall_back_to_buffered(handle_, transfer.operation)) {
         // Buffered transfers keep their workers for longer, so there may be more of them.
-        if (Status settled = lane_.settle(); !settled) log::warning("{}", settled.error().message);
+        if (Status settled = settle(); !settled) log::warning("{}", settled.error().message);
         access_start(transfer);
         return;
     }
@@ -290,13 +288,13 @@ void Dispatch::sync_submit(Transfer& transfer) {
     transfer.operation = device_.backing().operation(handle_, sync);
     transfer.done = sync_on_backing;
     stats_.operations.add(1);
-    lane_.start(transfer, false);
+    root_.start_other(transfer);
 }
 
 void Dispatch::sync_on_backing(io::Completion& completion) {
     auto& transfer = static_cast<Transfer&>(completion);
     Dispatch& dispatch = *transfer.dispatch;
-    dispatch.lane_.left(transfer);
+    dispatch.root_.completed(transfer, false, false, 0);
     const Errno error = completion.result < 0 ? errno_from(-completion.result) : Errno::ok;
     const bool again = error == Errno::again || error == Errno::interrupted;
     if (again && transfer.retries < retries_max) {
@@ -327,19 +325,28 @@ void Dispatch::sync_ended(Transfer& transfer, Errno result) {
 // One of several adjacent requests failed and the kernel does not say which: each goes by itself,
 // so that one bad block does not fail its neighbours.
 void Dispatch::split(Transfer& transfer) {
+    const u64 cgroup = transfer.cgroup;
     RequestList requests = transfer.requests.take();
+    transfer.lane->withdraw(transfer);
     pool_.give_back(transfer);
-    while (Request* request = requests.pop()) start(pool_.take(*request));
+    while (Request* request = requests.pop()) {
+        Transfer& alone = pool_.take(*request);
+        alone.cgroup = cgroup;
+        start(alone);
+    }
 }
 
 void Dispatch::finish(Transfer& transfer, Errno result) {
     RequestList requests = transfer.requests.take();
+    Lane& lane = *transfer.lane;
+    lane.leave(transfer);
     pool_.give_back(transfer);
-    while (Request* request = requests.pop()) answer(*request, result);
+    while (Request* request = requests.pop()) answer(lane, *request, result);
 }
 
-void Dispatch::answer(Request& request, Errno result) {
+void Dispatch::answer(Lane& lane, Request& request, Errno result) {
     request.result = result;
+    lane.answered(request);
     on_answer_(context_, request);
 }
 

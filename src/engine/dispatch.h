@@ -8,8 +8,10 @@
 //                                      +-> split                 one of several failed
 //                                      +-> finish
 //
-// By which way an operation reaches the backing is the policy's choice (policy.h): tried without
-// blocking (nowait.h), or by a worker (lane.h). There is no code here for any single policy.
+// By which way an operation reaches the backing is the choice of its lane (lane.h): in which
+// cgroup, tried without blocking (nowait.h), or by a worker. There is no code here for any single
+// policy. A lane that is lost gives back what it did not do, and the root lane does it; syncs are
+// always the root lane's.
 //
 // One sync at a time: those that are asked for while it runs share the next one, which begins when
 // it ends, and so after every write that they cover.
@@ -17,8 +19,8 @@
 
 #include "engine/device.h"
 #include "engine/lane.h"
-#include "engine/nowait.h"
 #include "engine/stats.h"
+#include "engine/tenants.h"
 #include "engine/transfer.h"
 
 namespace ringloop::engine {
@@ -38,15 +40,20 @@ public:
     // For the plug, which fills them.
     TransferPool& pool() { return pool_; }
 
-    // Takes over what the device dispatches by. Shard's thread, nothing in flight.
-    Status settle() { return lane_.settle(); }
+    // Takes over what the device dispatches by. Shard's thread.
+    Status settle();
+
+    // Lanes for other cgroups; nullptr: the root lane serves all. Shard's thread, nothing in
+    // flight; outlives its use.
+    void serve(Tenants* tenants) { tenants_ = tenants; }
 
     // Shard's thread, from the loop, never from within submit.
     void start(Transfer& transfer);
 
 private:
     void access_start(Transfer& transfer);
-    void route(Transfer& transfer);
+    void enter_lane(Transfer& transfer);
+    void move_to_root(Transfer& transfer);
     static void access_on_backing(io::Completion& completion);
     void access_moved(Transfer& transfer, u64 bytes);
     void access_refused(Transfer& transfer, Errno error);
@@ -62,7 +69,7 @@ private:
     void discard_start(Transfer& transfer);
     void write_zeroes_start(Transfer& transfer);
     backing::Access::Kind kind_of(const Transfer& transfer) const;
-    void answer(Request& request, Errno result);
+    void answer(Lane& lane, Request& request, Errno result);
     bool on_direct_file(const Transfer& transfer) const {
         return !(transfer.operation.file == handle_.buffered);
     }
@@ -74,8 +81,8 @@ private:
     OnAnswer on_answer_;
     void* context_;
     TransferPool pool_;
-    Nowait nowait_;
-    Lane lane_;
+    Lane root_;
+    Tenants* tenants_ = nullptr;
     Transfer* sync_running_ = nullptr;
     TransferList syncs_covered_;  // by that one, beside its own
     TransferList syncs_waiting_;  // for the next

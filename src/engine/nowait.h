@@ -31,14 +31,16 @@ enum class Way : u8 {
 };
 
 // The hint for sparse files, whole (Hint::pending): whether a direct transfer may be tried while
-// `blocking_writes` of the device may block.
+// `blocking_writes` of the same lane may block.
 constexpr bool worth_a_try(bool block_device, bool read, u32 blocking_writes) {
     return block_device || read || blocking_writes == 0;
 }
 
 class Nowait {
 public:
-    Nowait(Device& device, ShardStats& stats) : device_(device), stats_(stats) {}
+    // `blocking_writes`: direct writes that may block and are not done.
+    Nowait(Device& device, ShardStats& stats, const std::atomic<u32>& blocking_writes)
+        : device_(device), stats_(stats), blocking_writes_(blocking_writes) {}
 
     // For a transfer of data on the direct or the buffered file, which missed `misses` times
     // already; sets what the way needs in `operation`. Shard's thread.
@@ -104,7 +106,7 @@ private:
 
     bool hinted(Hint hint, bool read) {
         if (hint == Hint::none) return false;
-        const u32 blocking = device_.blocking_writes().load(std::memory_order_relaxed);
+        const u32 blocking = blocking_writes_.load(std::memory_order_relaxed);
         if (!worth_a_try(device_.geometry().block_device, read, blocking)) return true;
         return hint == Hint::learned && passes_by(streak_of(true, read));
     }
@@ -143,6 +145,7 @@ private:
 
     Device& device_;
     ShardStats& stats_;
+    const std::atomic<u32>& blocking_writes_;
     std::array<Streak, 4> streaks_{};
     u64 write_again_ns_ = 0;
 };

@@ -74,10 +74,13 @@ std::string place(const PathFacts& facts) {
 }
 
 std::string origin_text(const Policy& policy) {
-    std::string text;
-    if (*policy.origin) text += fmt::format(", {}", policy.origin);
-    if (policy.lane_per_cgroup) text += "; all cgroups share one lane";
-    return text;
+    return *policy.origin ? fmt::format(", {}", policy.origin) : "";
+}
+
+// What the policy's driver had is not there by itself: --charge decides, under any policy.
+std::string lanes_text(const Policy& policy, const PathFacts& facts) {
+    if (facts.charged) return "; the same by a process in each cgroup that is charged";
+    return policy.lane_per_cgroup ? "; all cgroups share one lane" : "";
 }
 
 // Nothing is tried: what a worker is asked to do, and how long it is kept.
@@ -191,8 +194,10 @@ Result<const Policy*> find_policy(std::string_view name) {
 
 std::string explain(const Policy& policy, const PathFacts& facts) {
     const bool tries = facts.direct ? policy.nowait : policy.cache_try;
-    if (!tries) return workers_path(policy, facts);
-    return facts.direct ? direct_path(policy, facts) : buffered_path(facts);
+    const std::string path = !tries         ? workers_path(policy, facts)
+                             : facts.direct ? direct_path(policy, facts)
+                                            : buffered_path(facts);
+    return path + lanes_text(policy, facts);
 }
 
 }  // namespace ringloop::engine

@@ -73,8 +73,9 @@ struct PathFacts {
     u64 nowait_attempts = 0;  // of all shards, with the next two
     u64 nowait_eagain = 0;
     u64 hint_skips = 0;
-    u32 workers = 1;  // the device's, at most
-    u32 queues = 1;   // that share them
+    u32 workers = 1;       // the device's, at most
+    u32 queues = 1;        // that share them
+    bool charged = false;  // to other cgroups than the server's, each in a lane of its own
 };
 
 // "1 worker", "16 workers"

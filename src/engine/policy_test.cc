@@ -141,6 +141,18 @@ TEST(Explanation, of_a_buffered_image_tells_reads_and_writes_apart) {
     check({"auto", facts, "the filesystem (ext4) takes no NOWAIT read: reads wait in 8 workers"});
 }
 
+TEST(Explanation, tells_of_lanes_where_others_are_charged_whatever_the_policy) {
+    PathFacts facts = {.direct = true, .filesystem = "ext4", .workers = 16, .charged = true};
+    check({"auto", facts,
+           "direct I/O without blocking first; what would block goes to 1 worker; the same by a "
+           "process in each cgroup that is charged"});
+    facts.direct = false;
+    facts.read_only = true;
+    check({"auto", facts,
+           "reads come from the page cache on the shard's own thread, what misses waits in the "
+           "kernel; the same by a process in each cgroup that is charged"});
+}
+
 TEST(Explanation, of_a_preset_says_whose_way_it_is) {
     const PathFacts buffered = {.filesystem = "ext4"};
     PathFacts direct = buffered;
@@ -162,6 +174,12 @@ TEST(Explanation, of_a_preset_says_whose_way_it_is) {
     check({"loop-nowait", buffered,
            "through the page cache: one worker takes everything in turn and waits for it, as the "
            "NOWAIT series of 2025 did; all cgroups share one lane"});
+
+    PathFacts charged = direct;
+    charged.charged = true;
+    check({"linux-5.14", charged,
+           "direct I/O: one worker submits everything in turn and waits for none of it, as Linux "
+           "does since 5.14; the same by a process in each cgroup that is charged"});
 
     PathFacts many = buffered;
     many.workers = 512;

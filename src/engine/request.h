@@ -29,6 +29,9 @@ struct Request {
     // The answer. After anything but ok, nothing is promised about the range (reads: the buffer).
     Errno result = Errno::ok;
 
+    // The engine's, for as long as the slot keeps its buffer: bytes that have memory (Buffers).
+    u64 buffer_touched = 0;
+
     // The engine's, while it is in flight.
     bool active = false;
     u64 started_ns = 0;

@@ -9,11 +9,11 @@
 
 namespace ringloop::engine {
 
-Result<std::unique_ptr<Shard>> Shard::create(io::Kernel& kernel, Device& device, u32 requests_max) {
+Result<std::unique_ptr<Shard>> Shard::create(io::Kernel& kernel, Device& device, u32 requests_max,
+                                             UniqueFd wakeup_fd) {
     auto handle = device.backing().open_handle(kernel);
     if (!handle) return std::unexpected(handle.error());
-    // Without EFD_NONBLOCK the ring's read waits for the event instead of failing with EAGAIN.
-    UniqueFd wakeup_fd(::eventfd(0, EFD_CLOEXEC));
+    if (!wakeup_fd) wakeup_fd.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wakeup_fd) return fail_errno(errno, "cannot create an eventfd");
     auto shard = std::unique_ptr<Shard>(
         new Shard(kernel, device, std::move(*handle), std::move(wakeup_fd), requests_max));
@@ -42,8 +42,7 @@ Shard::~Shard() {
 void Shard::run() {
     wakeup_start();
     while (true) {
-        kernel_.run_once(io::wait_forever_ns);
-        pass_end();
+        pass(io::wait_forever_ns);
         if (!stopping_.load(std::memory_order_acquire) || !idle()) continue;
         // The read of the wakeup ends too before the ring may go away.
         if (!wakeup_.armed) return;
@@ -51,11 +50,28 @@ void Shard::run() {
     }
 }
 
+void Shard::serve(Tenants& tenants) {
+    tenants_ = &tenants;
+    dispatch_.serve(&tenants);
+}
+
+void Shard::pass(u64 wait_ns_max) {
+    const bool may_wait = !tenants_ || tenants_->about_to_wait();
+    kernel_.run_once(may_wait ? wait_ns_max : 0);
+    if (tenants_) tenants_->collect();
+    pass_end();
+}
+
 void Shard::submit(Request& request) {
     ASSERT(!request.active && request.next == nullptr);
     request.active = true;
     request.started_ns = kernel_.now_ns();
     stats_.started.add(1);
+    // What is written came by our own hand.
+    if (tenants_ && request.op == Op::read && request.range.length > request.buffer_touched) {
+        Buffers::touch(request.buffer, request.range.length);
+        request.buffer_touched = request.range.length;
+    }
     if (frozen_) {
         held_.push(request);
         return;
@@ -74,7 +90,7 @@ void Shard::admit(Request& request) {
     plug_.add(request);
 }
 
-// Everything that the pass brought in is here now; answers may bring in more.
+// Answers, and dispatches what the pass brought in; answers may bring in more.
 void Shard::pass_end() {
     stats_.passes.add(1);
     stats_.syscalls.raise_to(kernel_.syscalls());
@@ -179,6 +195,7 @@ void Shard::wake() {
 
 void Shard::wakeup_start() {
     wakeup_.operation = {.code = io::Operation::Code::read,
+                         .when_readable = true,
                          .file = {wakeup_fd_.get(), false},
                          .offset = io::no_offset,
                          .length = sizeof wakeup_.count,

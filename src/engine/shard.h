@@ -33,13 +33,17 @@ struct PassEnd {
 class Shard {
 public:
     // On the shard's own thread. `requests_max`: slots of all its frontends together.
+    // `wakeup_fd`: an eventfd with EFD_NONBLOCK, by which others wake it too; made if empty.
     static Result<std::unique_ptr<Shard>> create(io::Kernel& kernel, Device& device,
-                                                 u32 requests_max);
+                                                 u32 requests_max, UniqueFd wakeup_fd = {});
     ~Shard();
 
     // The life of a request starts here. Shard's thread, from a callback of the loop; the request
     // is answered by its `done`, later, from the loop.
     void submit(Request& request);
+
+    // Shard's thread, before run(): lanes for other cgroups, which outlive the loop.
+    void serve(Tenants& tenants);
 
     // Shard's thread: serves until stop() was called and nothing is in flight.
     void run();
@@ -63,13 +67,18 @@ public:
     void freeze(void (*on_frozen)(void*), void* context);
     void thaw();
 
-    // The end of one pass of the loop: answers, and dispatches what the pass brought in. Called by
-    // run(); a simulated world that turns the loop itself calls it after each run_once.
-    void pass_end();
+    // One turn of the loop: what was submitted goes out, what completed is answered and followed.
+    // Waits for that at most wait_ns_max.
+    void pass(u64 wait_ns_max);
 
     io::Kernel& kernel() { return kernel_; }
+    const backing::Handle& handle() const { return handle_; }
     Device& device() { return device_; }
     const ShardStats& stats() const { return stats_; }
+
+    // For the lanes of other cgroups, on the shard's thread.
+    ShardStats& counters() { return stats_; }
+    Status settle() { return dispatch_.settle(); }
 
 private:
     // The eventfd that wakes the loop for messages.
@@ -82,6 +91,7 @@ private:
     Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueFd wakeup_fd,
           u32 requests_max);
 
+    void pass_end();
     void admit(Request& request);
     void finish(Request& request);
     void wake();
@@ -98,6 +108,7 @@ private:
 
     // Owned by the shard's thread.
     Dispatch dispatch_;
+    Tenants* tenants_ = nullptr;
     Plug plug_;             // fills transfers of dispatch_'s pool
     RequestList answered_;  // waiting for the end of the pass
     RequestList held_;      // arrived while frozen

@@ -15,8 +15,18 @@ struct OpStats {
     Histogram latency_ns;  // from submit to the answer
 };
 
+// What one lane did for one shard.
+struct LaneStats {
+    Counter started;   // requests that went its way; started - finished are in flight
+    Counter finished;  // answered, or taken out again: for the root lane, or one by one
+    Counter bytes_read;
+    Counter bytes_written;
+    Gauge workers_now;  // that its transfers may keep busy at this moment
+};
+
 struct ShardStats {
     std::array<OpStats, op_count> ops;
+    LaneStats root_lane;
     Counter merged;      // requests that travelled in another one's operation
     Counter operations;  // handed to the kernel for them
     Counter passes;      // of the loop
@@ -31,6 +41,7 @@ struct ShardStats {
     Counter serial_overflow;     // transfers that found every worker taken
     Gauge workers_now;           // that transfers may keep busy at this moment
     Counter workers_max_seen;    // the most of that
+    Counter lane_fallbacks;      // requests that a lane gave back, for the root lane to do
     Counter started;             // requests admitted; started - finished are in flight
     Counter finished;
 

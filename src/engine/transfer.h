@@ -13,6 +13,7 @@
 namespace ringloop::engine {
 
 class Dispatch;
+class Lane;
 
 // What a transfer in the lane holds (lane.h).
 enum class LanePlace : u8 { none, submission, concurrent, serial };
@@ -28,12 +29,13 @@ struct Transfer : io::Completion {
     bool fast_zero = false;
     u64 cgroup = 0;
     Dispatch* dispatch = nullptr;
+    Lane* lane = nullptr;  // whose it is, from Dispatch::start to its end
 
     // Where it stands.
     u32 retries = 0;
     u32 misses = 0;  // tries that would have blocked
     LanePlace place = LanePlace::none;
-    bool may_block = false;    // counted in Device::blocking_writes
+    bool may_block = false;    // counted in its lane's blocking writes
     bool durable = false;      // the operation in flight is durable by itself (FUA)
     bool needs_sync = false;   // FUA, and a part of it was not durable by itself
     bool zeroing = false;      // write_zeroes by writing zeroes

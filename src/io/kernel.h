@@ -27,15 +27,24 @@ using CompletionList = Fifo<Completion, &Completion::next>;
 
 inline constexpr u64 wait_forever_ns = ~u64{0};
 
-// Used by one thread, the one that made it. Never fails to accept work: what does not fit the
-// submission queue waits in a list and goes with a later pass.
-class Kernel {
+// Whoever carries out operations on the image: the kernel at this thread's ring, or a lane in
+// another cgroup that has a ring of its own. Used by one thread. Never fails to accept work: what
+// does not fit a queue waits in a list and goes with a later pass.
+class Executor {
 public:
-    virtual ~Kernel() = default;
+    virtual ~Executor() = default;
 
-    // Queues one operation; it reaches the system in the next run_once.
+    // Queues one operation; it is on its way with the end of this pass of the thread's loop.
     virtual void submit(Completion& completion) = 0;
 
+    // Of the kernel's threads that do for this object what would block (io-wq), at most `workers`
+    // exist at one time. Any time; those that are too many end by themselves.
+    virtual Status limit_workers(u32 workers) = 0;
+};
+
+// Used by one thread, the one that made it.
+class Kernel : public Executor {
+public:
     // One pass: hands over everything queued, waits until something completed or wait_ns_max has
     // passed (0: does not wait), then calls `done` of all that completed. A pass that has calls to
     // make on this thread makes only those: their answers go out with the next enter.
@@ -48,9 +57,10 @@ public:
     // System calls of the data path that this thread made so far.
     virtual u64 syscalls() const = 0;
 
-    // Of the kernel's threads that do for this object what would block (io-wq), at most `workers`
-    // exist at one time. Any time; those that are too many end by themselves.
-    virtual Status limit_workers(u32 workers) = 0;
+    // Adds one to an eventfd with the next enter: no completion, and no system call of its own.
+    // The eventfd has O_NONBLOCK: to write to one without, io_uring takes a worker and two switches
+    // of context (io_uring/rw.c, loop_rw_iter).
+    virtual void signal(i32 eventfd) = 0;
 
     // At start only. The descriptor stays the caller's and must outlive this object.
     virtual Result<FileRef> register_file(i32 fd) = 0;

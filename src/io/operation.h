@@ -47,6 +47,9 @@ struct Operation {
     // read to writev: a system call on this thread when the pass begins, not an entry of the ring.
     // Worth it for what the page cache answers at once; with RWF_NOWAIT it cannot block.
     bool on_thread = false;
+    // read: once there is something to read, also from a descriptor with O_NONBLOCK, which would
+    // refuse to wait.
+    bool when_readable = false;
     FileRef file;
     u64 offset = 0;             // bytes
     u64 length = 0;             // bytes

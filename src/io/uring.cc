@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -16,6 +17,10 @@ namespace ringloop::io {
 namespace {
 
 constexpr u64 ns_per_s = 1'000'000'000;
+
+// What is written to an eventfd, and how many of them may wait for room without an allocation.
+constexpr u64 one_event = 1;
+constexpr u32 signals_expected = 64;
 
 // Until limit_workers says otherwise; the kernel's own default is four for each CPU.
 constexpr u32 workers_at_start = 16;
@@ -188,7 +193,9 @@ Result<std::unique_ptr<Uring>> Uring::create(const Options& options) {
     return std::unexpected(uring_refusal(error));
 }
 
-Uring::Uring(std::unique_ptr<Ring> ring) : ring_(std::move(ring)) {}
+Uring::Uring(std::unique_ptr<Ring> ring) : ring_(std::move(ring)) {
+    signals_.reserve(signals_expected);
+}
 Uring::~Uring() = default;
 
 void Uring::submit(Completion& completion) {
@@ -202,9 +209,37 @@ void Uring::submit(Completion& completion) {
 }
 
 bool Uring::prepare(Completion& completion) {
+    if (completion.operation.when_readable && !prepare_poll(completion.operation.file))
+        return false;
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_->ring);
     if (!sqe) return false;
     encode(*sqe, completion);
+    return true;
+}
+
+// The first of two linked entries: the second one is started when the file is readable.
+bool Uring::prepare_poll(FileRef file) {
+    if (io_uring_sq_space_left(&ring_->ring) < 2) return false;
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_->ring);
+    io_uring_prep_poll_add(sqe, file.number, POLLIN);
+    sqe->flags |= IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+    if (file.registered) sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->user_data = 0;
+    return true;
+}
+
+void Uring::signal(i32 eventfd) {
+    if (!prepare_signal(eventfd)) signals_.push_back(eventfd);
+}
+
+// A failure is the one completion that such an entry has (user_data 0): an eventfd that does not
+// take a one is an error of ours.
+bool Uring::prepare_signal(i32 eventfd) {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_->ring);
+    if (!sqe) return false;
+    io_uring_prep_write(sqe, eventfd, &one_event, sizeof one_event, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;  // Linux 5.17
+    sqe->user_data = 0;
     return true;
 }
 
@@ -246,9 +281,10 @@ void Uring::run_once(u64 wait_ns_max) {
         return;
     }
     // Only a burst beyond the submission queue costs more than the one enter below.
-    while (!waiting_.empty()) {
+    while (!waiting_.empty() || !signals_.empty()) {
+        while (!signals_.empty() && prepare_signal(signals_.back())) signals_.pop_back();
         while (!waiting_.empty() && prepare(*waiting_.front())) (void)waiting_.pop();
-        if (waiting_.empty()) break;
+        if (waiting_.empty() && signals_.empty()) break;
         const i32 sent = io_uring_submit(&ring_->ring);
         ++syscalls_;
         ASSERT(sent >= 0 || sent == -EINTR || sent == -EAGAIN || sent == -EBUSY);
@@ -281,9 +317,10 @@ void Uring::collect() {
     unsigned count = 0;
     io_uring_for_each_cqe(&ring_->ring, head, cqe) {
         auto* completion = reinterpret_cast<Completion*>(cqe->user_data);
+        ++count;
+        ASSERT(completion != nullptr);
         completion->result = cqe->res;
         ready_.push(*completion);
-        ++count;
     }
     io_uring_cq_advance(&ring_->ring, count);
 }

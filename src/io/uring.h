@@ -25,6 +25,7 @@ public:
     u64 now_ns() const override { return now_ns_; }
     u64 syscalls() const override { return syscalls_; }
     Status limit_workers(u32 workers) override;
+    void signal(i32 eventfd) override;
     Result<FileRef> register_file(i32 fd) override;
     Status register_buffers(std::span<const iovec> buffers) override;
 
@@ -33,15 +34,18 @@ private:
 
     explicit Uring(std::unique_ptr<Ring> ring);
     bool prepare(Completion& completion);
+    bool prepare_poll(FileRef file);
+    bool prepare_signal(i32 eventfd);
     void call(Completion& completion);
     i32 descriptor(FileRef file) const;
     void collect();
     void read_clock();
 
     std::unique_ptr<Ring> ring_;
-    CompletionList waiting_;  // submitted, no room in the submission queue yet
-    CompletionList calls_;    // submitted, to be made on this thread
-    CompletionList ready_;    // completed, not called back yet
+    CompletionList waiting_;    // submitted, no room in the submission queue yet
+    CompletionList calls_;      // submitted, to be made on this thread
+    std::vector<i32> signals_;  // no room in the submission queue yet
+    CompletionList ready_;      // completed, not called back yet
     u64 now_ns_ = 0;
     u64 syscalls_ = 0;
     std::vector<i32> files_;  // by registered number: the same file for calls on this thread

@@ -178,6 +178,28 @@ TEST_F(UringTest, CallsBackOnlyFromRunOnceEvenForWorkSubmittedByACallback) {
     EXPECT_EQ(step.result, 8);
 }
 
+TEST_F(UringTest, AReadWaitsForAnEventfdThatRefusesToAndASignalOfTheSameRingReachesIt) {
+    const UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    u64 event = 0;
+    Step step;
+    step.operation = {.code = Operation::Code::read,
+                      .when_readable = true,
+                      .file = {fd.get(), false},
+                      .offset = no_offset,
+                      .length = sizeof event,
+                      .data = reinterpret_cast<std::byte*>(&event)};
+    for (u32 round = 1; round <= 20; ++round) {  // more entries than the ring has
+        uring_->submit(step);
+        uring_->run_once(0);
+        ASSERT_EQ(step.count, round - 1) << "nothing to read, and it did not wait";
+        uring_->signal(fd.get());
+        uring_->signal(fd.get());
+        run_until(step.count, round);
+        ASSERT_EQ(step.result, 8);
+        ASSERT_EQ(event, 2u);
+    }
+}
+
 TEST_F(UringTest, MakesACallOnThisThreadWithoutTheRing) {
     std::array<std::byte, 512> data;
     data.fill(std::byte{3});

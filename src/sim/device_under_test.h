@@ -45,11 +45,7 @@ public:
         return reinterpret_cast<std::byte*>(start) + slot * slot_bytes;
     }
 
-    // One turn of the shard's loop: completions first, then what the pass brought in.
-    void pass() {
-        kernel.run_once(0);
-        shard_->pass_end();
-    }
+    void pass() { shard_->pass(0); }
 
     ScriptedKernel kernel;
 

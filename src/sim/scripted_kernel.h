@@ -18,6 +18,7 @@ public:
     u64 pass_count = 0;
     u64 clock_ns = 1'000'000;
     u32 workers_limit = 0;
+    std::vector<i32> signals;  // eventfds, in the order of their signals
 
     // Takes the pending operation `index` out with `result`, delivered by the next run_once.
     void complete(std::size_t index, i32 result) {
@@ -45,6 +46,7 @@ public:
         workers_limit = workers;
         return {};
     }
+    void signal(i32 eventfd) override { signals.push_back(eventfd); }
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
     Status register_buffers(std::span<const iovec> buffers) override {
         buffers_.assign(buffers.begin(), buffers.end());

@@ -200,8 +200,10 @@ void Connection::handshake_consume() {
 
 void Connection::transmission_start(const Agreement& agreement) {
     deadline_cancel();
+    const cgroup::Hierarchies* issuers = service_.options().issuers;
+    const u64 cgroup = issuers ? issuers->of_peer(socket_.get()) : 0;
     transmission_ = Transmission::create(shard_, service_.survey(), agreement,
-                                         service_.transmission_options(), pass_end_);
+                                         service_.transmission_options(cgroup), pass_end_);
     if (!transmission_) return close_start("no memory for a connection");
     state_ = State::transmission;
     if (draining_) transmission_->shutdown_start();

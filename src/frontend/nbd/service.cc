@@ -163,9 +163,11 @@ Agreement Service::kernel_agreement() const {
             .payload_bytes_max = request_bytes_max};
 }
 
-Transmission::Options Service::transmission_options() const {
+Transmission::Options Service::transmission_options(u64 cgroup) const {
     const u64 bytes = std::max(options_.in_flight_bytes, in_flight_bytes_min);
-    return {.depth = options_.depth, .large_slots = static_cast<u32>(bytes / piece_bytes_max)};
+    return {.depth = options_.depth,
+            .large_slots = static_cast<u32>(bytes / piece_bytes_max),
+            .cgroup = cgroup};
 }
 
 template <typename Rep>

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "cgroup/hierarchy.h"
 #include "engine/shard.h"
 #include "engine/survey.h"
 #include "frontend/nbd/limits.h"
@@ -41,6 +42,8 @@ struct ServiceOptions {
     u32 request_bytes_max = nbd::request_bytes_max;  // 64 KiB to nbd::request_bytes_max
     u32 depth = depth_default;                       // requests in flight of one connection
     u64 in_flight_bytes = in_flight_bytes_default;   // large buffers of one connection
+    // Tells in which cgroup a client is; outlives the service. Null: nobody wants to know.
+    const cgroup::Hierarchies* issuers = nullptr;
 };
 
 struct ServiceCounts {
@@ -82,6 +85,11 @@ public:
 
     ServiceCounts counts() const;
 
+    // Buffers of all connections together, at most.
+    u64 buffer_bytes_max() const {
+        return options_.connections_max * transmission_options(0).buffer_bytes();
+    }
+
 private:
     friend class Connection;
     friend class Listener;
@@ -101,7 +109,7 @@ private:
     Export export_now() const;
     engine::Survey& survey() { return survey_; }
     Agreement kernel_agreement() const;
-    Transmission::Options transmission_options() const;
+    Transmission::Options transmission_options(u64 cgroup) const;
     bool full() const { return places_taken_.load() >= options_.connections_max; }
     void place(UniqueFd socket);
     void connection_gone(Connection& connection);

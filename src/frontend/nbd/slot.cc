@@ -1,29 +1,21 @@
 #include "frontend/nbd/slot.h"
 
-#include <sys/mman.h>
-
 namespace ringloop::nbd {
 
 SlotPool::SlotPool(u32 small_count, u32 large_count)
     : slots_(std::make_unique<Slot[]>(small_count + large_count)) {}
 
-std::unique_ptr<SlotPool> SlotPool::create(u32 small_count, u32 large_count) {
-    const u64 length = u64{small_count} * small_slot_bytes + u64{large_count} * piece_bytes_max;
-    // Pages are there once they carried data: an idle connection has none. A huge page would give
-    // a request of 4 KiB two megabytes.
-    void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (address == MAP_FAILED) return nullptr;
-    static_cast<void>(madvise(address, length, MADV_NOHUGEPAGE));
-    static_cast<void>(madvise(address, length, MADV_DONTFORK));
-
+std::unique_ptr<SlotPool> SlotPool::create(engine::Buffers& buffers, u32 small_count,
+                                           u32 large_count, u64 cgroup) {
     std::unique_ptr<SlotPool> pool(new SlotPool(small_count, large_count));
-    pool->buffers_ = {address, Unmap{length}};
-    auto* buffer = static_cast<std::byte*>(address);
+    pool->buffers_ = buffers.take(buffer_bytes(small_count, large_count));
+    if (!pool->buffers_) return nullptr;
+    std::byte* buffer = pool->buffers_.data();
     for (u32 i = 0; i < small_count + large_count; ++i) {
         Slot& slot = pool->slots_[i];
         slot.bytes_max = i < small_count ? small_slot_bytes : piece_bytes_max;
         slot.buffer = buffer;
+        slot.cgroup = cgroup;
         buffer += slot.bytes_max;
         (i < small_count ? pool->small_free_ : pool->large_free_).push(slot);
     }
@@ -58,7 +50,5 @@ void SlotPool::give_back(Slot& slot) {
     large_free_.push_front(slot);
     ++large_free_count_;
 }
-
-void SlotPool::Unmap::operator()(void* address) const { munmap(address, length); }
 
 }  // namespace ringloop::nbd

@@ -11,6 +11,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/buffers.h"
 #include "engine/request.h"
 #include "engine/survey.h"
 #include "frontend/nbd/limits.h"
@@ -69,8 +70,13 @@ using SlotList = Fifo<Slot, &Slot::link>;
 // The slots of one connection and their buffers. One thread.
 class SlotPool {
 public:
-    // nullptr when the system has no address space left.
-    static std::unique_ptr<SlotPool> create(u32 small_count, u32 large_count);
+    // nullptr when there is no room left in `buffers`, which outlives it. `cgroup` is that of all
+    // requests.
+    static std::unique_ptr<SlotPool> create(engine::Buffers& buffers, u32 small_count,
+                                            u32 large_count, u64 cgroup);
+    static u64 buffer_bytes(u32 small_count, u32 large_count) {
+        return u64{small_count} * small_slot_bytes + u64{large_count} * piece_bytes_max;
+    }
 
     Slot* take_small() { return take(small_free_); }
     Slot* take_large() {
@@ -85,16 +91,11 @@ public:
     u32 busy() const { return busy_; }
 
 private:
-    struct Unmap {
-        u64 length;
-        void operator()(void* address) const;
-    };
-
     SlotPool(u32 small_count, u32 large_count);
     Slot* take(SlotList& list);
 
     std::unique_ptr<Slot[]> slots_;
-    std::unique_ptr<void, Unmap> buffers_;
+    engine::BufferPiece buffers_;
     SlotList small_free_;
     SlotList large_free_;
     u32 large_free_count_ = 0;

@@ -13,7 +13,8 @@ std::unique_ptr<Transmission> Transmission::create(engine::Shard& shard, engine:
                                                    const Agreement& agreement,
                                                    const Options& options,
                                                    engine::PassEnd& changed) {
-    auto pool = SlotPool::create(options.depth, options.large_slots);
+    auto pool = SlotPool::create(shard.device().buffers(), options.depth, options.large_slots,
+                                 options.cgroup);
     if (!pool) return nullptr;
     return std::unique_ptr<Transmission>(
         new Transmission(shard, survey, agreement, options, changed, std::move(pool)));

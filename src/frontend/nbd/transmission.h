@@ -25,6 +25,9 @@ public:
     struct Options {
         u32 depth = depth_default;
         u32 large_slots = in_flight_bytes_default / piece_bytes_max;
+        u64 cgroup = 0;  // of the client; 0: not known
+
+        u64 buffer_bytes() const { return SlotPool::buffer_bytes(depth, large_slots); }
     };
 
     // `changed` is asked for a pass end whenever there may be something to send or room to

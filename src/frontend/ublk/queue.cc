@@ -29,7 +29,8 @@ struct Queue::Slot : io::Completion {
 
 Result<std::unique_ptr<Queue>> Queue::create(engine::Shard& shard, int char_fd,
                                              const DeviceInfo& info, u32 queue_id,
-                                             u32 sector_size_bytes) {
+                                             u32 sector_size_bytes,
+                                             const cgroup::Issuers* issuers) {
     if (info.io_bytes_max < sector_size_bytes) {
         return fail(EINVAL, "ublk device {}: requests of at most {} bytes hold no sector of {}",
                     info.id, info.io_bytes_max, sector_size_bytes);
@@ -46,49 +47,46 @@ Result<std::unique_ptr<Queue>> Queue::create(engine::Shard& shard, int char_fd,
     if (!char_file) return std::unexpected(std::move(char_file).error());
 
     auto queue = create_on(shard, *char_file, info, queue_id,
-                           static_cast<const wire::IoDescriptor*>(mapping.get()));
+                           static_cast<const wire::IoDescriptor*>(mapping.get()), issuers);
     if (queue) (*queue)->descriptors_mapping_ = std::move(mapping);
     return queue;
 }
 
 Result<std::unique_ptr<Queue>> Queue::create_on(engine::Shard& shard, io::FileRef char_file,
                                                 const DeviceInfo& info, u32 queue_id,
-                                                const wire::IoDescriptor* descriptors) {
+                                                const wire::IoDescriptor* descriptors,
+                                                const cgroup::Issuers* issuers) {
     ASSERT(queue_id < info.queues && info.queues <= wire::queues_max);
     ASSERT(info.depth > 0 && info.depth <= wire::depth_max);
-    std::unique_ptr<Queue> queue(new Queue(shard, char_file, info, queue_id, descriptors));
+    ASSERT(!issuers || issuers->hold(info.queues, info.depth));
+    std::unique_ptr<Queue> queue(new Queue(shard, char_file, info, queue_id, descriptors, issuers));
     TRY(queue->make_slots());
     return queue;
 }
 
 Queue::Queue(engine::Shard& shard, io::FileRef char_file, const DeviceInfo& info, u32 queue_id,
-             const wire::IoDescriptor* descriptors)
+             const wire::IoDescriptor* descriptors, const cgroup::Issuers* issuers)
     : shard_(shard),
       char_file_(char_file),
       queue_id_(queue_id),
       depth_(info.depth),
       io_bytes_max_(info.io_bytes_max),
       encoded_opcodes_((info.flags & wire::flag_ioctl_encode) != 0),
-      descriptors_(descriptors) {}
+      descriptors_(descriptors),
+      issuers_(issuers) {}
 
 Queue::~Queue() { ASSERT(slots_open_ == 0); }
 
 Status Queue::make_slots() {
-    // Pages are given by the kernel when a tag first carries data, so an idle device has none. A
-    // huge page would give a tag of 4 KiB two megabytes. Pages are never given back while the
-    // queue lives: the driver copies a write in before anybody here learns of it.
+    // Pages are never given back while the queue lives: the driver copies a write in before anybody
+    // here learns of it.
     const u64 length = u64{depth_} * io_bytes_max_;
-    buffers_ =
-        map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    buffers_ = shard_.device().buffers().take(length);
     if (!buffers_) {
-        return fail_errno(errno, "cannot map {} bytes of buffers for queue {}", length, queue_id_);
+        return fail(ENOMEM, "no {} bytes of buffers for queue {}", length, queue_id_);
     }
-    // Both are for thrift and safety, not for correctness: kernels without them serve as well.
-    static_cast<void>(madvise(buffers_.get(), length, MADV_NOHUGEPAGE));
-    static_cast<void>(madvise(buffers_.get(), length, MADV_DONTFORK));
-
     slots_ = std::make_unique<Slot[]>(depth_);
-    auto* buffer = static_cast<std::byte*>(buffers_.get());
+    std::byte* buffer = buffers_.data();
     for (u32 tag = 0; tag < depth_; ++tag) {
         Slot& slot = slots_[tag];
         slot.queue = this;
@@ -129,6 +127,9 @@ void Queue::fetch_on_kernel(io::Completion& completion) {
     descriptor.op_flags = __atomic_load_n(&shared.op_flags, __ATOMIC_ACQUIRE);
     descriptor.sector_count = __atomic_load_n(&shared.sector_count, __ATOMIC_RELAXED);
     descriptor.start_sector = __atomic_load_n(&shared.start_sector, __ATOMIC_RELAXED);
+
+    // Noted before the driver got the request, and nobody else's while we have it.
+    if (queue.issuers_) slot.request.cgroup = queue.issuers_->of(queue.queue_id_, slot.tag);
 
     const Errno refused = decode(descriptor, queue.io_bytes_max_, slot.request);
     if (refused == Errno::ok) {

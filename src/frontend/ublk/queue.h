@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "abi/ublk.h"
+#include "cgroup/issuers.h"
 #include "engine/shard.h"
 #include "frontend/ublk/control.h"
 
@@ -23,14 +24,18 @@ public:
     // On the shard's thread, which owns the queue for life: the driver takes commits only from the
     // thread that fetched. `char_fd` is /dev/ublkcN and outlives the queue; the shard's kernel
     // holds it too (registered) until it is gone itself, and the device cannot be removed before.
+    // `issuers`, of this device, tell each request its cgroup and outlive the queue; null: nobody
+    // asks for it.
     static Result<std::unique_ptr<Queue>> create(engine::Shard& shard, int char_fd,
                                                  const DeviceInfo& info, u32 queue_id,
-                                                 u32 sector_size_bytes);
+                                                 u32 sector_size_bytes,
+                                                 const cgroup::Issuers* issuers = nullptr);
     // The same on descriptors that the caller keeps, info.depth of them: for a driver that is
     // simulated.
     static Result<std::unique_ptr<Queue>> create_on(engine::Shard& shard, io::FileRef char_file,
                                                     const DeviceInfo& info, u32 queue_id,
-                                                    const abi::ublk::IoDescriptor* descriptors);
+                                                    const abi::ublk::IoDescriptor* descriptors,
+                                                    const cgroup::Issuers* issuers = nullptr);
     // Closed, or never started: until then the kernel writes to the slots.
     ~Queue();
 
@@ -55,7 +60,7 @@ private:
     using Mapping = std::unique_ptr<void, Unmap>;
 
     Queue(engine::Shard& shard, io::FileRef char_file, const DeviceInfo& info, u32 queue_id,
-          const abi::ublk::IoDescriptor* descriptors);
+          const abi::ublk::IoDescriptor* descriptors, const cgroup::Issuers* issuers);
 
     static Mapping map(u64 length, int protection, int flags, int fd, u64 offset);
     Status make_slots();
@@ -75,8 +80,9 @@ private:
     const u32 io_bytes_max_;
     const bool encoded_opcodes_;
     const abi::ublk::IoDescriptor* descriptors_;  // by tag; written by the driver
+    const cgroup::Issuers* issuers_;              // null: requests do not name their cgroup
     Mapping descriptors_mapping_;                 // where they lie, unless the caller keeps them
-    Mapping buffers_;                             // of all tags, io_bytes_max_ each
+    engine::BufferPiece buffers_;                 // of all tags, io_bytes_max_ each
     std::unique_ptr<Slot[]> slots_;
 
     // Owned by the shard's thread.

@@ -33,10 +33,11 @@ protected:
         }
     }
 
-    void make(u64 flags) {
+    void make(u64 flags, const cgroup::Issuers* issuers = nullptr) {
         const DeviceInfo info{
             .id = 3, .queues = 2, .depth = depth, .io_bytes_max = io_bytes_max, .flags = flags};
-        auto made = Queue::create_on(world.shard(), char_file, info, queue_id, descriptors.data());
+        auto made =
+            Queue::create_on(world.shard(), char_file, info, queue_id, descriptors.data(), issuers);
         ASSERT_TRUE(made.has_value()) << made.error().message;
         queue = std::move(*made);
         queue->on_closed = [](void* count) { ++*static_cast<u32*>(count); };
@@ -192,6 +193,28 @@ TEST_F(UblkQueue, CommitsAnErrorForMoreDataThanTheBufferHolds) {
     queue->start();
     deliver(0, wire::op_read, 0, (io_bytes_max >> 9) + 1);
     EXPECT_EQ(last_command(0).result, -EINVAL);
+}
+
+// Adjacent requests travel as one, but not where they have different issuers.
+TEST_F(UblkQueue, TellsTheEngineWhoIssuedARequest) {
+    std::array<u64, std::size_t{2} * depth> slots{};
+    const cgroup::Issuers issuers = cgroup::Issuers::on(slots.data(), 2, depth);
+    for (const u64 neighbour : {42u, 43u}) {
+        SCOPED_TRACE(neighbour);
+        make(wire::flag_ioctl_encode, &issuers);
+        queue->start();
+        slots[queue_id * depth + 0] = 42;
+        slots[queue_id * depth + 1] = neighbour;
+        for (const u32 tag : {0u, 1u}) {
+            descriptors[tag] = {
+                .op_flags = wire::op_read, .sector_count = 8, .start_sector = u64{tag} * 8};
+            world.kernel.complete(armed(tag), wire::fetched);
+        }
+        world.pass();
+        const u64 operations = world.kernel.pending.size() - commands_armed();
+        EXPECT_EQ(operations, neighbour == 42 ? 1u : 2u);
+        TearDown();
+    }
 }
 
 TEST_F(UblkQueue, ServesATagAgainAfterEveryCommit) {

@@ -25,7 +25,9 @@ rests() {
 wait_until 20 rests
 before=$(cpu_ticks) switches_before=$(switches)
 pause 3
-assert_eq "$(cpu_ticks)" "$before" "the ticks of CPU time"
+# A tick may hit a worker of the kernel that ends after five idle seconds; the next line counts it.
+spent=$(($(cpu_ticks) - before))
+((spent <= 1)) || die "$spent ticks of CPU time in 3 s"
 (($(switches) - switches_before <= 4)) || die "$(($(switches) - switches_before)) wakeups in 3 s"
 
 awk '/^(Rss|Pss|Private|Locked|Anonymous|Shared)/' "/proc/$pid/smaps_rollup"

@@ -5,8 +5,11 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-is_ringloop() {
-    [[ $(<"/proc/$1/comm") == ringloop ]]
+# The shell's child is ringloop by now, or was and has finished: then /proc has forgotten it.
+has_started() {
+    local name
+    name=$(cat "/proc/$1/comm" 2>/dev/null) || return 0
+    [[ $name == ringloop ]]
 }
 
 transport=ublk
@@ -17,7 +20,7 @@ for moment_ms in 1 20 40 60 80 100 130 160 200 250 300 400; do
     # A shell without job control starts its background processes with SIGINT ignored.
     env --default-signal=INT "$RINGLOOP" attach --transport "$transport" "$image" >out 2>err &
     pid=$!
-    wait_until 10 is_ringloop $pid
+    wait_until 10 has_started $pid
     pause "$(printf '0.%03d' $moment_ms)"
     kill -INT $pid 2>/dev/null || true
     status=0

@@ -12,19 +12,6 @@ attach --queues 2 "$(make_image 96M)"
 DEVICE=$device SECONDS_TO_RUN=12 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
 load=$!
 on_exit "kill $load 2>/dev/null"
-load_runs() {
-    kill -0 "$load" 2>/dev/null
-}
-# requests_ended: sets $ended, how many the disk has had.
-requests_ended() {
-    local counts
-    read -ra counts <"/sys/block/${device#/dev/}/stat"
-    ended=$((counts[0] + counts[4]))
-}
-load_went_on() {
-    requests_ended
-    ((ended >= before + 50)) || ! load_runs
-}
 
 changes=0
 while load_runs; do

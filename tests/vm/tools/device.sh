@@ -76,3 +76,19 @@ process_is_gone() {
 pause() { # SECONDS: lets time pass where time itself is the subject
     read -rt "$1" <> <(:) || true
 }
+
+# Of a load whose pid is in $load, on $device.
+load_runs() {
+    kill -0 "$load" 2>/dev/null
+}
+# requests_ended: sets $ended, how many the disk has had.
+requests_ended() {
+    local counts
+    read -ra counts <"/sys/block/${device#/dev/}/stat"
+    ended=$((counts[0] + counts[4]))
+}
+# Since $before was taken of $ended; or the load has ended.
+load_went_on() {
+    requests_ended
+    ((ended >= before + 50)) || ! load_runs
+}
