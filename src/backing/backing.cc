@@ -47,6 +47,22 @@ Result<std::unique_ptr<Backing>> Backing::open(const Options& options) {
     return backing;
 }
 
+std::unique_ptr<Backing> Backing::simulate(Geometry geometry, u64 offset_bytes,
+                                           u32 direct_alignment) {
+    std::unique_ptr<Backing> backing(new Backing());
+    backing->path_ = "simulated";
+    backing->geometry_ = std::move(geometry);
+    const Geometry& shape = backing->geometry_;
+    backing->offset_ = offset_bytes;
+    backing->regular_file_ = !shape.block_device;
+    backing->direct_alignment_ = direct_alignment;
+    backing->size_now_ = shape.size;
+    backing->direct_now_ = shape.direct;
+    backing->discard_command_ = shape.block_device && shape.discard;
+    backing->punch_hole_ = backing->zero_range_ = shape.write_zeroes;
+    return backing;
+}
+
 Status Backing::measure(Image image, const Options& options) {
     // Before the alignment is probed: that reads at the offset, which has to exist.
     TRY(fit_extent(image.size_bytes, options.offset_bytes, options.sizelimit_bytes, 1));
@@ -117,6 +133,11 @@ Result<Handle> Backing::open_handle(io::Kernel& kernel) const {
                     reopen_error(number));
     };
     Handle handle;
+    if (!fd_) {
+        handle.buffered = {simulated_buffered, false};
+        if (geometry_.direct) handle.direct = {simulated_direct, false};
+        return handle;
+    }
     handle.buffered_fd = reopen(fd_.get(), flags);
     if (!handle.buffered_fd) return reopen_failed(errno);
     Result<io::FileRef> buffered = kernel.register_file(handle.buffered_fd.get());

@@ -94,6 +94,13 @@ public:
     // Opens, measures and probes. Leaves nothing behind on an error. May block (control thread).
     static Result<std::unique_ptr<Backing>> open(const Options& options);
 
+    // Files that exist only in a simulated kernel, which knows them by these numbers: nothing is
+    // opened, and the geometry is what the test says it is.
+    static constexpr i32 simulated_direct = -2;
+    static constexpr i32 simulated_buffered = -3;
+    static std::unique_ptr<Backing> simulate(Geometry geometry, u64 offset_bytes,
+                                             u32 direct_alignment);
+
     const Geometry& geometry() const { return geometry_; }
     // What handles are opened by; a process that shall open one must have it.
     int fd() const { return fd_.get(); }
@@ -163,7 +170,8 @@ private:
     // Constant after open.
     std::string path_;
     Geometry geometry_;
-    UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched
+    UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched;
+                      // empty when the files are simulated
     u64 offset_ = 0;  // bytes of the image before the device's first
     u64 sizelimit_ = 0;
     bool regular_file_ = false;

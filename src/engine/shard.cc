@@ -40,14 +40,19 @@ Shard::~Shard() {
 }
 
 void Shard::run() {
-    wakeup_start();
-    while (true) {
-        pass(io::wait_forever_ns);
-        if (!stopping_.load(std::memory_order_acquire) || !idle()) continue;
-        // The read of the wakeup ends too before the ring may go away.
-        if (!wakeup_.armed) return;
-        wake();
-    }
+    begin();
+    while (turn(io::wait_forever_ns)) continue;
+}
+
+void Shard::begin() { wakeup_start(); }
+
+bool Shard::turn(u64 wait_ns_max) {
+    pass(wait_ns_max);
+    if (!stopping_.load(std::memory_order_acquire) || !idle()) return true;
+    // The read of the wakeup ends too before the ring may go away.
+    if (!wakeup_.armed) return false;
+    wake();
+    return true;
 }
 
 void Shard::serve(Tenants& tenants) {

@@ -47,6 +47,10 @@ public:
 
     // Shard's thread: serves until stop() was called and nothing is in flight.
     void run();
+    // The two parts of it, for a loop that somebody else turns (src/sim): messages are listened for
+    // after begin(), and turn() is one pass, false once it was the last.
+    void begin();
+    bool turn(u64 wait_ns_max);
 
     // Shard's thread. `run` is called at the end of this pass, once however often it was asked for.
     // It may submit requests.
