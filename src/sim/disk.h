@@ -3,12 +3,12 @@
 // it has ended; before, a power cut keeps, drops or tears each page at 512 bytes.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/range.h"
 #include "sim/prng.h"
+#include "sim/timeline.h"
 #include "sim/trace.h"
 
 namespace ringloop::sim {
@@ -19,14 +19,14 @@ inline constexpr u64 page_bytes = 4096;
 class Disk {
 public:
     struct Options {
-        u64 image_bytes = 0;      // of the whole file
-        ByteRange device{};       // the part that the device may touch; the rest is guarded
-        bool sparse = false;      // nothing is allocated at first
+        u64 image_bytes = 0;       // of the whole file
+        ByteRange device{};        // the part that the device may touch; the rest is guarded
+        bool sparse = false;       // nothing is allocated at first
         u64 free_pages = ~u64{0};  // that can still be allocated
         bool block_device = false;
     };
 
-    Disk(const Options& options, Prng& prng, Trace& trace, const u64& now_ns);
+    Disk(const Options& options, Prng& prng, Trace& trace, const Timeline& timeline);
 
     // ---- What operations do. Offsets of the image. Nothing here fails by chance.
 
@@ -52,9 +52,9 @@ public:
     // ---- What happens by itself.
 
     void write_back_some();
-    void writeback_fails();          // some dirty page is lost; a sync will tell
-    void spoil(u64 offset);          // a sector that cannot be read until it is written again
-    void truncate(u64 bytes);        // by somebody else
+    void writeback_fails();    // some dirty page is lost; a sync will tell
+    void spoil(u64 offset);    // a sector that cannot be read until it is written again
+    void truncate(u64 bytes);  // by somebody else
     void give_room(u64 pages) { free_pages_ = pages; }
     // Returns the number of sectors that went back to an older content.
     u64 power_cut();
@@ -62,7 +62,8 @@ public:
     u64 size() const { return size_; }
     const std::byte* live(u64 offset) const { return &live_[offset]; }
 
-    // Somebody wrote outside the device's part of the image, or another thing that no fault excuses.
+    // Somebody wrote outside the device's part of the image, or another thing that no fault
+    // excuses.
     const std::string& violation() const { return violation_; }
 
     // For the oracle's own test: a disk that lies. The next write lands one page further.
@@ -77,17 +78,18 @@ private:
 
     void touch(ByteRange range);
     void make_stable(u64 sector);
-    void guard(ByteRange range, const char* what);
+    bool guard(ByteRange range, const char* what);
+    void tell(What what, ByteRange range);
     void allocate(ByteRange range);
 
     Options options_;
     Prng& prng_;
     Trace& trace_;
-    const u64& now_ns_;
+    const Timeline& timeline_;
     std::vector<std::byte> live_;
     std::vector<std::byte> stable_;
     std::vector<Sector> sectors_;
-    std::vector<u32> dirty_;  // indices of sectors that are, or were lately
+    std::vector<u32> dirty_;   // indices of sectors that are, or were lately
     std::vector<bool> pages_;  // allocated
     u64 free_pages_ = 0;
     u64 size_ = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -39,12 +40,22 @@ struct Faults {
     u32 io_error = 0;        // EIO, nothing or a part was done
     u32 no_memory = 0;       // ENOMEM
     u32 sync_error = 0;      // an fdatasync fails once; some of what it covers will never be stable
-    u32 writeback_error = 0; // the same behind everybody's back; the next sync tells
-    u32 zero_unsupported = 0;     // a fallocate mode or the discard command says EOPNOTSUPP, for good
-    u32 nowait_unsupported = 0;   // RWF_NOWAIT says EOPNOTSUPP, for good
-    u32 direct_refused = 0;       // EINVAL of an aligned direct transfer, for good
-    u32 slow = 0;                 // takes a hundred times as long
-    u32 queue_full = 0;           // a submission has to wait for a later enter
+    u32 writeback_error = 0;   // the same behind everybody's back; the next sync tells
+    u32 zero_unsupported = 0;  // a fallocate mode or the discard command says EOPNOTSUPP, for good
+    u32 nowait_unsupported = 0;  // RWF_NOWAIT says EOPNOTSUPP, for good
+    u32 direct_refused = 0;      // EINVAL of an aligned direct transfer, for good
+    u32 slow = 0;                // takes a hundred times as long
+    u32 queue_full = 0;          // a submission has to wait for a later enter
+};
+
+// What the file system has refused once, and never takes again.
+struct Refusals {
+    bool direct = false;
+    bool nowait_read = false;
+    bool nowait_write = false;
+    bool punch = false;
+    bool zero_range = false;
+    bool discard = false;
 };
 
 // What all kernels of a run share.
@@ -53,15 +64,11 @@ struct Machine {
     Prng& prng;
     Trace& trace;
     Disk& disk;
-    Faults faults;             // changes as the run goes
+    Faults faults;  // changes as the run goes
     u64 latency_ns_max = 200'000;
-    bool direct_refused = false;     // learned for good, as a file system would
-    bool nowait_read_refused = false;
-    bool nowait_write_refused = false;
-    bool punch_refused = false;
-    bool zero_range_refused = false;
-    bool discard_refused = false;
-    u64 operations = 0;        // started by all kernels
+    Refusals refusals;
+    u32 direct_alignment = 512;  // of offsets, lengths and memory
+    u64 operations = 0;          // started by all kernels
 };
 
 class Kernel final : public io::Kernel {
@@ -85,6 +92,10 @@ public:
     // Operations on descriptor `fd` go to `endpoint`, which outlives its last one. Again: replaces.
     void attach(i32 fd, Endpoint& endpoint) { endpoints_[fd] = &endpoint; }
     void detach(i32 fd) { endpoints_.erase(fd); }
+    // What a signal of this kernel's loop to `eventfd` does.
+    void on_signal(i32 eventfd, std::function<void()> heard) {
+        signalled_[eventfd] = std::move(heard);
+    }
     // By endpoints. `result` reaches the loop with its next pass.
     void complete(io::Completion& completion, i32 result);
     // The process was killed. What was in flight has happened, or not, or in part, by the time that
@@ -93,7 +104,7 @@ public:
     bool dead() const { return dead_; }
     // Something is to be handed over or to be delivered.
     bool busy() const { return !queued_.empty() || !ready_.empty(); }
-    // Operations on the image in flight, other than signals and timeouts.
+    // Operations on the image in flight.
     u32 disk_inflight() const { return disk_inflight_; }
     u32 workers_limit() const { return workers_limit_; }
     Machine& machine() { return machine_; }
@@ -106,8 +117,13 @@ private:
     void start_on_disk(io::Completion& completion);
     void start_timeout(io::Completion& completion);
     void start_cancel(io::Completion& completion);
-    void plan(Task& task);
+    void run(Task& task);
     i32 refuse(const Task& task);
+    i32 refuse_for_good(const io::Operation& operation);
+    bool misaligned(io::Operation operation) const;
+    u64 bytes_of(const io::Operation& operation);
+    i32 transfer(Task& task);
+    i32 sync(Task& task);
     u64 duration(const Task& task);
     void carry_out(Task& task);
     void finish(Task& task);
@@ -128,6 +144,7 @@ private:
     std::vector<Task*> free_;
     std::deque<Task*> waiting_;  // for a worker
     std::vector<i32> signals_;
+    std::map<i32, std::function<void()>> signalled_;
     u32 workers_busy_ = 0;
     u32 workers_limit_ = ~0U;
     u32 disk_inflight_ = 0;

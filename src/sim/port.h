@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/shard.h"
@@ -16,10 +17,16 @@ struct Job {
     bool fua = false;
     bool no_unmap = false;
     bool fast_zero = false;
-    u64 cgroup = 0;                // that issues it
-    ByteRange range{};             // bytes of the device
-    std::vector<std::byte> data;   // write: what; read: where to. range.length bytes, the client's
+    u64 cgroup = 0;               // that issues it
+    ByteRange range{};            // bytes of the device
+    std::vector<std::byte> data;  // write: what; read: where to. range.length bytes, the client's
     Job* next = nullptr;
+
+    // The oracle's and the clients'.
+    u64 started = 0;  // when, in the oracle's order
+    u64 stamp = 0;    // that its sectors are made of
+    u32 client = 0;
+    bool beyond = false;  // its range ends behind the device: has to fail
 };
 
 // Who hears what became of a job: the clients, from within events of the timeline.
@@ -61,9 +68,13 @@ public:
 
     // The server was killed: its kernels are dead and complete everything with an error. The world
     // turns its shards until ended(), then calls clear(). What the dead server answers is not
-    // heard. Jobs are reported lost in clear(), or kept for the next life (ublk).
-    virtual void killed() = 0;
+    // heard. Jobs are reported lost in clear(), or kept for the next life (ublk); none is kept when
+    // the whole machine lost its power.
+    virtual void killed(bool power_cut) = 0;
     virtual void clear() = 0;
+
+    // What this port saw the server do that no protocol allows; empty: nothing.
+    virtual const std::string& violation() const = 0;
 };
 
 }  // namespace ringloop::sim

@@ -35,9 +35,7 @@ public:
     // Both ends included.
     u64 between(u64 low, u64 high) { return low + below(high - low + 1); }
     // In a million; 0 draws nothing, so that a fault that is switched off changes no other draw.
-    bool chance(u32 per_million) {
-        return per_million > 0 && next() % 1'000'000 < per_million;
-    }
+    bool chance(u32 per_million) { return per_million > 0 && next() % 1'000'000 < per_million; }
     // Many short, few long: between `low` and `high`, each doubling as likely as the next.
     u64 skewed(u64 low, u64 high) {
         u64 doublings = 0;

@@ -19,7 +19,7 @@ enum class What : u8 {
     started,
     ended,
     // The world's.
-    life,       // number: of the server's lives
+    life,  // number: of the server's lives
     killed,
     power_cut,  // value: sectors that the crash took back
     frozen,
@@ -35,6 +35,11 @@ enum class What : u8 {
     lost_page,  // range: a page will never become stable
     wrong,      // what the oracle says is wrong
 };
+
+// The detail of a job: its operation, and what else it asks for.
+inline constexpr u8 trace_op = 0x0f;
+inline constexpr u8 trace_fua = 0x10;
+inline constexpr u8 trace_no_unmap = 0x20;
 
 class Trace {
 public:
@@ -64,7 +69,7 @@ private:
     u64 hash_ = 0xcbf29ce484222325;
 };
 
-// "  1.204310 ms  client 1: write 17 of 4096 bytes at 65536, FUA"
+// "    1.204310 ms  job 17 is sent: write of 4096 bytes at 65536, FUA"
 std::string sentence(const Trace::Entry& entry);
 
 }  // namespace ringloop::sim
