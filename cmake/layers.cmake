@@ -15,6 +15,7 @@ function(ringloop_folder_library target folder glob)
     if(tests)
         list(REMOVE_ITEM sources ${tests})
     endif()
+    list(FILTER sources EXCLUDE REGEX "_main[.]cc$")  # of programs, not of libraries
 
     if(sources)
         add_library(${target} STATIC ${sources})
@@ -71,11 +72,28 @@ function(ringloop_frontends)
     set_property(GLOBAL PROPERTY ringloop_lower_layers ${frontends} ringloop_frontend ${lower})
 endfunction()
 
-# The simulator sees everything up to the frontends; only tests link it.
+# The simulator sees everything up to the frontends; only tests and ringloop-sim link it.
 function(ringloop_simulator)
     get_property(frontends GLOBAL PROPERTY ringloop_frontends)
     ringloop_folder_library(ringloop_sim sim GLOB_RECURSE EXCEPTIONS
         LINK ${frontends} ringloop_frontend ringloop_cgroup)
+endfunction()
+
+# build/<preset>/ringloop-sim, which says of which commit it is.
+function(ringloop_sim_program)
+    find_program(GIT_PROGRAM git)
+    set(commit unknown)
+    if(GIT_PROGRAM)
+        execute_process(COMMAND ${GIT_PROGRAM} -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
+            OUTPUT_VARIABLE head OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+        if(head)
+            set(commit ${head})
+        endif()
+    endif()
+    add_executable(ringloop-sim ${PROJECT_SOURCE_DIR}/src/sim/ringloop_sim_main.cc)
+    target_link_libraries(ringloop-sim PRIVATE ringloop_sim CLI11::CLI11)
+    target_compile_definitions(ringloop-sim PRIVATE RINGLOOP_COMMIT="${commit}")
+    set_target_properties(ringloop-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
 
 # <folder>_test from the x_test.cc beside the code, each test known to ctest by its own name.

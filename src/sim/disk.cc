@@ -187,6 +187,12 @@ void Disk::truncate(u64 bytes) {
     std::erase_if(dirty_, [&](u32 sector) { return sector * sector_bytes >= bytes; });
 }
 
+void Disk::heal() {
+    for (Sector& it : sectors_) it.spoiled = false;
+    free_pages_ = ~u64{0};
+    size_ = options_.image_bytes;
+}
+
 u64 Disk::power_cut() {
     u64 taken_back = 0;
     u64 page = ~u64{0};

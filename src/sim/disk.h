@@ -56,6 +56,8 @@ public:
     void spoil(u64 offset);    // a sector that cannot be read until it is written again
     void truncate(u64 bytes);  // by somebody else
     void give_room(u64 pages) { free_pages_ = pages; }
+    // The end of all faults: sectors can be read, there is room, the file is as long as it was.
+    void heal();
     // Returns the number of sectors that went back to an older content.
     u64 power_cut();
 

@@ -102,8 +102,12 @@ public:
     // this returns; everything, later submissions too, completes with -ECANCELED.
     void kill();
     bool dead() const { return dead_; }
+    // Asks for a turn of the loop, for a message that came from outside it.
+    void nudge() { wants_turn_(context_); }
     // Something is to be handed over or to be delivered.
     bool busy() const { return !queued_.empty() || !ready_.empty(); }
+    // No event of it is to come: it may be destroyed.
+    bool quiet() const { return free_.size() == tasks_.size(); }
     // Operations on the image in flight.
     u32 disk_inflight() const { return disk_inflight_; }
     u32 workers_limit() const { return workers_limit_; }

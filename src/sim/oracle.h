@@ -73,7 +73,6 @@ private:
     u64 order_ = 1;
     u64 stable_ = 0;  // writes that were answered before this are durable
     u64 answers_ = 0;
-    u64 zeroing_ = 0;  // discards and write zeroes in flight or ended, to be told from later ones
     std::string violation_;
     ByteRange wrong_range_{};
 };

@@ -1,0 +1,57 @@
+// One life of the server under test: its device, its shards on simulated kernels, and who turns
+// their loops. It ends in order, or is killed where it stands.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backing/backing.h"
+#include "sim/config.h"
+#include "sim/port.h"
+
+namespace ringloop::sim {
+
+class Life {
+public:
+    Life(const Config& config, Machine& machine, u64 device_bytes);
+    ~Life();
+
+    Server& server() { return server_; }
+    // Listens, once the ports have started. From here on the timeline turns the loops.
+    void begin();
+
+    // Asks every shard to hold still; frozen() once nothing is in flight below. Then thaw().
+    void freeze();
+    bool frozen() const { return freezing_ && frozen_ == seats_.size(); }
+    bool freezing() const { return freezing_; }
+    void thaw();
+    void resize(u64 bytes) { backing_->resize(bytes); }
+
+    // The ports have ended: the loops end as soon as nothing is in flight.
+    void stop();
+    bool stopped() const;
+    void kill();
+
+    // What is left that should not be, after an orderly end; empty: nothing.
+    std::string leftovers() const;
+    u32 disk_inflight() const;
+
+private:
+    struct Host;  // a shard with all that belongs to it
+
+    static void seat_wants_turn(void* host);
+    static void seat_turns(Event& event);
+    static void shard_is_frozen(void* life);
+
+    const Config& config_;
+    Machine& machine_;
+    std::unique_ptr<backing::Backing> backing_;
+    std::unique_ptr<engine::Device> device_;
+    std::vector<std::unique_ptr<Host>> hosts_;
+    std::vector<Seat> seats_;
+    Server server_;
+    bool freezing_ = false;
+    std::size_t frozen_ = 0;
+};
+
+}  // namespace ringloop::sim
