@@ -58,6 +58,7 @@ private:
     Status claim_socket_name();
     Status claim_dead_device();
     Status open_backing();
+    void note_poison();
     Status bind_sockets();
     Status create_device();
     Status create_block_device();
@@ -250,7 +251,18 @@ Status Server::open_backing() {
         state_.size_bytes = backing_->size_now();
     }
     device_.emplace(*backing_);
+    if (recovering() && state_.poisoned) device_->inherit_poison();
+    device_->on_poisoned = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
+    device_->on_poisoned_context = &attention_;
     return {};
+}
+
+// Whoever recovers the device has to know; its users have been told by the flush that failed.
+void Server::note_poison() {
+    if (!device_->poisoned() || std::exchange(state_.poisoned, true)) return;
+    if (Status written = directory_.write_state(state_); !written) {
+        log::error("{}", written.error().message);
+    }
 }
 
 // While paths still mean what they meant to whoever wrote them.
@@ -437,6 +449,7 @@ Status Server::serve_until_told() {
         if (!question) return std::unexpected(std::move(question).error());
         if (!*question && signals_.arrived() == 0) {
             attention_.clear();
+            note_poison();
             TRY(transports_.attend());
             continue;
         }

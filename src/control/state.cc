@@ -177,6 +177,7 @@ DeviceState read_fields(Fields& fields) {
     state.depth = fields.small("depth", 1, depth_max);
     read_dispatching(fields, state);
     read_charge(fields, state);
+    if (fields.has("poisoned")) state.poisoned = fields.flag("poisoned");
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
     state.boot_id = fields.text("boot_id", name_chars_max);
@@ -282,6 +283,7 @@ std::string to_file_text(const DeviceState& state) {
     json object = to_json(state, to_text(state.phase));
     object["version"] = version;
     object["boot_id"] = state.boot_id;
+    if (state.poisoned) object["poisoned"] = true;
     const std::string text = dump_json(object, true) + "\n";
     const auto read_back = parse_json(text);
     for (const PathField& field : {backing_file_field, charge_field}) {

@@ -52,6 +52,7 @@ struct DeviceState {
     std::string charge = "off";            // whom I/O is charged to: --charge
     u32 lane_idle_s = lane_idle_default_s;
     i32 pid = 0;
+    bool poisoned = false;  // a sync failed (engine::Device::poison); kept for who recovers it
     Phase phase = Phase::starting;
     std::string started_at;  // UTC, "2025-01-31T12:00:00Z"
     std::string boot_id;     // a device does not outlive its boot, its state file may

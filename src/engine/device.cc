@@ -37,6 +37,17 @@ void Device::poison(Errno cause) {
         "{}: a sync failed ({}); writes since the last flush may be lost, and every flush "
         "from now on fails: detach, check the storage below, attach again",
         backing_.path(), describe(cause));
+    if (on_poisoned) on_poisoned(on_poisoned_context);
+}
+
+// A new server would hear nothing of it: the kernel has told its error to the old one's files, and
+// files that are opened later are not told again (errseq_t).
+void Device::inherit_poison() {
+    poisoned_.store(true, std::memory_order_release);
+    log::error(
+        "{}: a sync failed before this server took over; every flush fails: detach, check the "
+        "storage below, attach again",
+        backing_.path());
 }
 
 }  // namespace ringloop::engine

@@ -28,9 +28,14 @@ public:
     Errno admit(const Request& request) const;
 
     // A sync failed: the kernel may have dropped dirty pages and will not report them again, so no
-    // later flush or FUA may succeed. Any thread; the first call logs.
+    // later flush or FUA may succeed. Any thread; the first call logs, and calls on_poisoned.
     void poison(Errno cause);
+    // The same of a server before this one, whose users are still there. Before any shard exists.
+    void inherit_poison();
     bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
+    // On the thread of whoever noticed; must not block. Set before any shard exists.
+    void (*on_poisoned)(void*) = nullptr;
+    void* on_poisoned_context = nullptr;
 
     // How the shards dispatch. Control thread, before any shard exists or while all are frozen
     // (freeze.h); each takes it over when it starts or thaws.

@@ -189,8 +189,14 @@ void Disk::truncate(u64 bytes) {
 
 void Disk::heal() {
     for (Sector& it : sectors_) it.spoiled = false;
+    for (u64 sector = 0; sector < sectors_.size(); ++sector) {
+        sectors_[sector].lost = false;
+        make_stable(sector);
+    }
+    dirty_.clear();
     free_pages_ = ~u64{0};
     size_ = options_.image_bytes;
+    writeback_errors_told = writeback_errors_;
 }
 
 u64 Disk::power_cut() {

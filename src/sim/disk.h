@@ -48,6 +48,8 @@ public:
     // A sync failed: some of the pages that it covers are lost to every later one.
     void lose(u64 mark);
     u64 writeback_errors() const { return writeback_errors_; }
+    // Of them, those that some file has been told: files that are opened later are not (errseq_t).
+    u64 writeback_errors_told = 0;
 
     // ---- What happens by itself.
 
@@ -56,7 +58,8 @@ public:
     void spoil(u64 offset);    // a sector that cannot be read until it is written again
     void truncate(u64 bytes);  // by somebody else
     void give_room(u64 pages) { free_pages_ = pages; }
-    // The end of all faults: sectors can be read, there is room, the file is as long as it was.
+    // The end of all faults: sectors can be read, there is room, the file is as long as it was, and
+    // what was lost to syncs has been written once more.
     void heal();
     // Returns the number of sectors that went back to an older content.
     u64 power_cut();

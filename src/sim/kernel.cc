@@ -48,7 +48,7 @@ Kernel::Kernel(Machine& machine, u32 number, void (*wants_turn)(void*), void* co
       number_(number),
       wants_turn_(wants_turn),
       context_(context),
-      sync_errors_told_(machine.disk.writeback_errors()) {}
+      sync_errors_told_(machine.disk.writeback_errors_told) {}
 
 Kernel::~Kernel() {
     for (const auto& task : tasks_) ASSERT(!task->scheduled);
@@ -188,7 +188,8 @@ void Kernel::run(Task& task) {
     if (task.worker) ++workers_busy_;
     const io::Operation& operation = task.completion->operation;
     task.mark = machine_.disk.mark();
-    task.early = operation.on_thread || machine_.prng.below(2) == 0;
+    const bool syncs = operation.code == Code::fdatasync;
+    task.early = operation.on_thread || (!syncs && machine_.prng.below(2) == 0);
     task.result = refuse(task);
     if (task.early && task.result == 0) carry_out(task);
     if (operation.on_thread) {
@@ -344,7 +345,7 @@ i32 Kernel::sync(Task& task) {
     }
     disk.sync(task.mark);
     if (sync_errors_told_ == disk.writeback_errors()) return 0;
-    sync_errors_told_ = disk.writeback_errors();
+    sync_errors_told_ = disk.writeback_errors_told = disk.writeback_errors();
     return -EIO;
 }
 
@@ -384,7 +385,9 @@ void Kernel::kill() {
     waiting_.clear();
     for (const auto& task : tasks_) {
         if (!task->in_use) continue;
-        const bool carried = task->early || task->timeout || !task->completion;
+        // A sync that fails with nobody there to hear of it is more than a kill.
+        const bool carried = task->early || task->timeout || !task->completion ||
+                             task->completion->operation.code == Code::fdatasync;
         if (!carried && task->scheduled && task->result == 0 && machine_.prng.below(2) == 0) {
             carry_out(*task);
         }

@@ -74,12 +74,13 @@ struct Life::Host : Event {
     bool stopped = false;
 };
 
-Life::Life(const Config& config, Machine& machine, u64 device_bytes)
+Life::Life(const Config& config, Machine& machine, u64 device_bytes, bool poisoned)
     : config_(config), machine_(machine) {
     backing_ = backing::Backing::simulate(geometry_of(config, config.device_bytes),
                                           config.offset_pages * page_bytes, sector_bytes);
     backing_->resize(device_bytes);
     device_ = std::make_unique<engine::Device>(*backing_);
+    if (poisoned) device_->inherit_poison();
     const auto shards = static_cast<u32>(config.shards);
     const engine::Policy& policy = engine::policies()[config.policy % engine::policies().size()];
     const auto workers = std::max(static_cast<u32>(config.workers), shards);

@@ -13,7 +13,8 @@ namespace ringloop::sim {
 
 class Life {
 public:
-    Life(const Config& config, Machine& machine, u64 device_bytes);
+    // `poisoned`: what the state file of the life before says.
+    Life(const Config& config, Machine& machine, u64 device_bytes, bool poisoned);
     ~Life();
 
     Server& server() { return server_; }
@@ -26,6 +27,7 @@ public:
     bool freezing() const { return freezing_; }
     void thaw();
     void resize(u64 bytes) { backing_->resize(bytes); }
+    bool poisoned() const { return device_->poisoned(); }
 
     // The ports have ended: the loops end as soon as nothing is in flight.
     void stop();

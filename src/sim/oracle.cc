@@ -241,6 +241,13 @@ void Oracle::collapse(Versions& versions, const std::byte* data) {
         versions.assign(1, only);
         return;
     }
+    // A mixture of several, which it remains until somebody writes.
+    std::erase_if(versions, [](const Version& version) { return version.gone; });
+    for (Version& version : versions) {
+        version.end = order_;
+        version.removed = 0;
+        version.ok = version.durable = false;
+    }
 }
 
 void Oracle::truncated(u64 device_bytes) {

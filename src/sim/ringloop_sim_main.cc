@@ -23,6 +23,7 @@ struct Options {
     double simulated_hours = 0;
     std::vector<std::string> settings;
     bool replay = false;
+    bool plain = false;
     bool shrink = true;
     u64 story = 20'000;
     u32 shrink_s = 60;
@@ -35,7 +36,7 @@ u64 seed_from_clock() {
 }
 
 std::optional<Config> configure(const Options& options, u64 seed) {
-    Config config = Config::draw(seed);
+    Config config = options.plain ? Config{.seed = seed} : Config::draw(seed);
     for (const std::string& setting : options.settings) {
         const std::size_t equals = setting.find('=');
         const std::string name = setting.substr(0, equals);
@@ -58,9 +59,11 @@ std::optional<Config> configure(const Options& options, u64 seed) {
 std::string replay_command(const Config& config) {
     std::string settings;
     for (const ConfigField& field : config_fields()) {
-        settings += fmt::format(" --set {}={}", field.name, value_of(config, field));
+        const u64 value = value_of(config, field);
+        if (value == value_of(Config{}, field)) continue;
+        settings += fmt::format(" --set {}={}", field.name, value);
     }
-    return fmt::format("ringloop-sim --replay --seed {}{}", config.seed, settings);
+    return fmt::format("ringloop-sim --replay --plain --seed {}{}", config.seed, settings);
 }
 
 void tell_failure(const Config& failing, const Outcome& outcome, const Options& options) {
@@ -147,6 +150,7 @@ int run(int argc, char** argv) {
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.add_flag("--replay", options.replay, "one run; tells its last events when it fails");
+    app.add_flag("--plain", options.plain, "fields that are not set are not drawn, but the usual");
     app.add_flag("!--no-shrink", options.shrink, "tell a failure as it was found");
     app.add_option("--shrink-seconds", options.shrink_s, "to look for a shorter one (60)");
     app.add_option("--story", options.story, "events to look through for the story (20000)");

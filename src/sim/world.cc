@@ -83,7 +83,7 @@ Verdict World::run() {
 
 void World::begin_life() {
     note(What::life, ++lives_, 0);
-    life_ = std::make_unique<Life>(config_, machine_, device_bytes_);
+    life_ = std::make_unique<Life>(config_, machine_, device_bytes_, poisoned_);
     for (const auto& port : ports_) port->start(life_->server());
     life_->begin();
     may_change_ = true;
@@ -113,6 +113,7 @@ void World::last_life() {
     note(What::faults_off, 0, 0);
     machine_.faults = {};
     disk_.heal();
+    poisoned_ = false;
     clients_.limit(0);
     begin_life();
     may_change_ = false;
@@ -144,6 +145,7 @@ void World::drain() {
     const std::string left = life_->leftovers();
     if (!left.empty()) wrong_ = "after an orderly end: " + left;
     for (const auto& port : ports_) port->clear();
+    poisoned_ = life_->poisoned();
     life_.reset();
 }
 
@@ -159,6 +161,7 @@ void World::die(bool power_cut) {
     wind_up();
     if (!wrong_.empty()) return;
     for (const auto& port : ports_) port->clear();
+    poisoned_ = life_->poisoned();
     life_.reset();
     if (power_cut) oracle_.power_cut();
     static_cast<void>(something_is_wrong());

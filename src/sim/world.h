@@ -72,6 +72,7 @@ private:
     Change change_;
     bool changing_ = false;
     bool may_change_ = false;
+    bool poisoned_ = false;
     u64 lives_ = 0;
     std::string wrong_;
 };
