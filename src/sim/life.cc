@@ -57,7 +57,7 @@ backing::Geometry geometry_of(const Config& config, u64 device_bytes) {
     geometry.block_device = config.block_device != 0;
     geometry.discard = geometry.write_zeroes = true;
     geometry.discard_granularity = page_bytes;
-    geometry.deallocate_alignment = config.block_device ? sector_bytes : 1;
+    geometry.deallocate_alignment = config.block_device ? page_bytes : 1;
     geometry.filesystem = "simulated";
     geometry.sparse = config.sparse != 0;
     return geometry;

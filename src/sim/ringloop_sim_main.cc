@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/log.h"
 #include "sim/runner.h"
 
 #ifndef RINGLOOP_COMMIT
@@ -155,6 +156,7 @@ int run(int argc, char** argv) {
     app.add_option("--shrink-seconds", options.shrink_s, "to look for a shorter one (60)");
     app.add_option("--story", options.story, "events to look through for the story (20000)");
     CLI11_PARSE(app, argc, argv);
+    log::to_stderr(log::Level::error);
     const u64 seed = options.seed.value_or(seed_from_clock());
     return options.replay ? replay(options, seed) : run_all(options, seed);
 }

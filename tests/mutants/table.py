@@ -1,0 +1,123 @@
+"""The defects that run.py plants: each is one change of one place in the server's code."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    name: str
+    what: str  # for the table in docs/testing.md
+    file: str
+    before: str  # exactly once in the file
+    after: str
+    unit: str = ""  # the source to compile, where the file is a header
+    test: str = ""  # "engine_test:PlugTest.*": who has to notice, where no run can
+    settings: tuple = ()  # of ringloop-sim, where a run needs something special
+
+
+DISPATCH = "src/engine/dispatch.cc"
+LANE = "src/engine/lane.cc"
+PLUG = "src/engine/plug.cc"
+SHARD = "src/engine/shard.cc"
+DEVICE = "src/engine/device.cc"
+BACKING = "src/backing/backing.cc"
+
+MUTANTS = (
+    # ---- Durability.
+    Mutant("flush-without-sync", "a flush is answered without a sync", DISPATCH,
+           "if (device_.geometry().read_only) {", "if (true) {"),
+    Mutant("flush-joins-running-sync", "a flush shares a sync that began before it", DISPATCH,
+           "syncs_waiting_.push(transfer);", "syncs_covered_.push(transfer);"),
+    Mutant("fua-without-sync", "a buffered FUA write is answered before its sync", DISPATCH,
+           "} else if (transfer.needs_sync) {", "} else if (false) {"),
+    Mutant("fua-sync-not-asked", "a buffered FUA write asks for no sync", DISPATCH,
+           "if (transfer.fua && !transfer.durable) transfer.needs_sync = true;", ""),
+    Mutant("fua-plain-write", "a direct FUA write goes as a plain one", BACKING,
+           "if (access.kind == Access::Kind::write_durable) operation.rw_flags = RWF_DSYNC;", ""),
+    Mutant("fua-merged", "a FUA write joins a transfer that is not durable", PLUG,
+           "(request.op == Op::read || request.op == Op::write) && !request.fua;",
+           "(request.op == Op::read || request.op == Op::write);"),
+    Mutant("sync-failure-forgotten", "a failed sync does not poison the device", DISPATCH,
+           "        dispatch.device_.poison(error);\n        dispatch.sync_ended",
+           "        dispatch.sync_ended"),
+    Mutant("poison-ignored", "a poisoned device takes flushes", DEVICE,
+           "return poisoned() ? Errno::io : Errno::ok;", "return Errno::ok;"),
+    Mutant("poison-not-inherited", "a recovered device has forgotten that it lost writes", DEVICE,
+           "poisoned_.store(true, std::memory_order_release);", ""),
+    # ---- Bytes.
+    Mutant("short-write-acknowledged", "a short write counts as a whole one", DISPATCH,
+           "if (transfer.range.length > 0) {", "if (false) {"),
+    Mutant("rest-from-the-start", "the rest of a short write begins with its first bytes again",
+           DISPATCH,
+           "if (moves_data(transfer)) drop_front(transfer.vectors.data(), transfer.vector_first, "
+           "bytes);", ""),
+    Mutant("rest-at-the-start", "the rest of a short write goes where its first bytes went",
+           DISPATCH, "    transfer.range.offset += bytes;\n", ""),
+    Mutant("neighbour-too-early", "a merged request is answered when its bytes begin", DISPATCH,
+           "transfer.requests.front()->range.end() <= transfer.range.offset",
+           "transfer.requests.front()->range.offset <= transfer.range.offset"),
+    Mutant("merge-keeps-start", "a request that is merged in front does not move the start", PLUG,
+           "        neighbour->range.offset = request.range.offset;\n", ""),
+    Mutant("merge-any-kind", "a read joins a write", PLUG, "transfer.op == request.op && ", ""),
+    Mutant("merge-across-overlap", "a request is merged past one that overlaps it", PLUG,
+           "if (transfer->range.overlaps(request.range)) return nullptr;", "",
+           test="engine_test:*Plug*"),
+    Mutant("merge-across-flush", "a write is merged with one from before a flush", PLUG,
+           "    if (request.op == Op::flush) {\n        recent_count_ = 0;",
+           "    if (request.op == Op::flush) {", test="engine_test:*Plug*"),
+    Mutant("merge-across-cgroups", "requests of two cgroups become one", PLUG,
+           " && transfer.cgroup == request.cgroup &&", " &&", test="engine_test:*Plug*"),
+    Mutant("end-off-by-one", "a request may end one sector behind the device", DEVICE,
+           "if (!request.range.fits(size_now())) {", "if (!request.range.fits(size_now() + 512)) {"),
+    Mutant("offset-forgotten", "data goes where the image begins and not the device", BACKING,
+           "        .file = direct ? handle.direct : handle.buffered,\n"
+           "        .offset = offset_ + access.range.offset,",
+           "        .file = direct ? handle.direct : handle.buffered,\n"
+           "        .offset = access.range.offset,"),
+    Mutant("punch-offset-forgotten", "holes are punched where the image begins", BACKING,
+           "        .code = Code::fallocate,\n        .file = handle.buffered,\n"
+           "        .offset = offset_ + access.range.offset,",
+           "        .code = Code::fallocate,\n        .file = handle.buffered,\n"
+           "        .offset = access.range.offset,"),
+    Mutant("discard-rounds-outwards", "a discard takes blocks that it names in part", DISPATCH,
+           "const u64 begin = align_up(transfer.range.offset, alignment);",
+           "const u64 begin = align_down(transfer.range.offset, alignment);"),
+    Mutant("nounmap-ignored", "zeroes give their blocks back though asked to keep them", DISPATCH,
+           "return transfer.no_unmap ? Kind::zero_keep : Kind::zero_unmap;",
+           "return Kind::zero_unmap;"),
+    Mutant("zeroes-not-written", "zeroes that cannot be punched are not written either", DISPATCH,
+           "        if (transfer.op == Op::write_zeroes) {\n            zeroes_start(transfer);",
+           "        if (transfer.op == Op::write_zeroes) {\n            finish(transfer, Errno::ok);"),
+    # ---- Answers.
+    Mutant("answered-twice", "a request is answered twice", DISPATCH,
+           "    lane.answered(request);\n", "    lane.answered(request);\n"
+           "    on_answer_(context_, request);\n"),
+    Mutant("eagain-to-client", "EAGAIN leaves the server", DISPATCH,
+           "access_failed(transfer, again ? Errno::io : error);", "access_failed(transfer, error);"),
+    Mutant("split-loses-one", "of a merged request that failed only the first is tried again",
+           DISPATCH,
+           "while (Request* request = requests.pop()) {\n        Transfer& alone",
+           "if (Request* request = requests.pop()) {\n        Transfer& alone"),
+    Mutant("waiting-sync-forgotten", "flushes that waited for a sync are never synced", DISPATCH,
+           "if (Transfer* next = syncs_waiting_.pop()) {",
+           "if (Transfer* next = nullptr; next != nullptr) {"),
+    Mutant("try-not-repeated", "what would have blocked is not given to a worker",
+           "src/engine/nowait.h",
+           "            streak.skip = 1U << streak.misses;\n            return true;",
+           "            streak.skip = 1U << streak.misses;\n            return false;", unit=LANE),
+    # ---- Bounds and bookkeeping.
+    Mutant("hint-not-decremented", "a blocking write is counted for ever", LANE,
+           "        blocking_writes_.fetch_sub(1, std::memory_order_relaxed);\n", ""),
+    Mutant("serial-slot-leaks", "the serial list's turn is not given back", LANE,
+           "case LanePlace::serial: --serial_; break;", "case LanePlace::serial: break;"),
+    Mutant("worker-slot-leaks", "a worker is not given back", LANE,
+           "case LanePlace::concurrent: --concurrent_; break;",
+           "case LanePlace::concurrent: break;"),
+    Mutant("freeze-lets-one-through", "a frozen shard admits requests", SHARD,
+           "    if (frozen_) {\n        held_.push(request);\n        return;\n    }\n", ""),
+    Mutant("frozen-too-early", "a shard is frozen with requests in flight", SHARD,
+           "if (frozen_ && on_frozen_ && inflight_ == 0) {", "if (frozen_ && on_frozen_) {"),
+    Mutant("thaw-forgets", "of the requests held by a freeze only the first goes on", SHARD,
+           "while (Request* request = held.pop()) admit(*request);",
+           "if (Request* request = held.pop()) admit(*request);"),
+)
