@@ -127,6 +127,8 @@ void Life::seat_turns(Event& event) {
     if (!host.begun || host.stopped) return;
     host.kernel->dead() ? host.bell.end(*host.kernel) : host.bell.look(*host.kernel);
     host.stopped = !host.shard->turn(0);
+    Life& life = *host.life;
+    if (life.turned && life.turned(host.kernel->number())) seat_wants_turn(&host);
 }
 
 void Life::freeze() {

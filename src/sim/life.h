@@ -2,6 +2,7 @@
 // their loops. It ends in order, or is killed where it stands.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -33,6 +34,10 @@ public:
     void stop();
     bool stopped() const;
     void kill();
+
+    // Called after each turn of a seat's loop, if set: what happened in it. True: the loop wants
+    // another turn, although its kernel knows of no reason.
+    std::function<bool(u32 seat)> turned;
 
     // What is left that should not be, after an orderly end; empty: nothing.
     std::string leftovers() const;

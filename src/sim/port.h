@@ -73,6 +73,9 @@ public:
     virtual void killed(bool power_cut) = 0;
     virtual void clear() = 0;
 
+    // After each turn of a shard: the port may have to look at what nobody tells it of.
+    virtual void turned() {}
+
     // What this port saw the server do that no protocol allows; empty: nothing.
     virtual const std::string& violation() const = 0;
 };
