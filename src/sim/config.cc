@@ -27,8 +27,12 @@ constexpr ConfigField fields[] = {
     number("block_device", &Config::block_device),
     number("sparse", &Config::sparse),
     number("tenants", &Config::tenants),
+    number("lanes_refused", &Config::lanes_refused),
+    number("lanes_killed", &Config::lanes_killed),
     number("ports", &Config::ports),
     number("depth", &Config::depth),
+    number("connections", &Config::connections),
+    number("connection_leaves", &Config::connection_leaves),
     number("jobs", &Config::jobs),
     number("job_bytes_max", &Config::job_bytes_max),
     number("pause_ns_max", &Config::pause_ns_max),
@@ -94,6 +98,8 @@ void draw_server(Config& config, Prng& prng) {
     config.block_device = prng.below(4) == 0 ? 1 : 0;
     config.sparse = config.block_device ? 0 : prng.below(2);
     config.tenants = prng.below(3) == 0 ? prng.between(1, 4) : 0;
+    config.lanes_refused = prng.below(2) * prng.below(200'000);
+    config.lanes_killed = prng.below(2) * prng.below(200'000);
     config.latency_us_max = prng.skewed(20, 20'000);
     if (config.sparse && prng.below(3) == 0) {
         config.free_pages = prng.between(1, config.device_bytes / page_bytes);
@@ -102,7 +108,9 @@ void draw_server(Config& config, Prng& prng) {
 
 void draw_clients(Config& config, Prng& prng) {
     config.ports = prng.between(1, 7);
-    config.depth = prng.skewed(1, 48);
+    config.depth = prng.skewed(1, 32);
+    config.connections = prng.between(1, 3);
+    config.connection_leaves = prng.below(2) * prng.below(30'000);
     config.jobs = prng.skewed(200, 6000);
     config.job_bytes_max = align_up(prng.skewed(sector_bytes, 64 * kib), sector_bytes);
     config.pause_ns_max = prng.below(2) * prng.skewed(100, 1'000'000);

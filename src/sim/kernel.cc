@@ -168,7 +168,7 @@ void Kernel::start_on_disk(io::Completion& completion) {
     Task& task = take_task(completion);
     const io::Operation& operation = completion.operation;
     task.number = ++machine_.operations;
-    ++disk_inflight_;
+    ++machine_.inflight;
     machine_.trace.add({.at_ns = machine_.timeline.now_ns(),
                         .what = What::started,
                         .detail = static_cast<u8>(operation.code),
@@ -370,7 +370,7 @@ void Kernel::finish(Task& task) {
                         .number = task.number,
                         .range = {operation.offset, operation.length},
                         .value = task.result});
-    --disk_inflight_;
+    --machine_.inflight;
     if (task.worker) --workers_busy_;
     const i32 result = task.result;
     drop_task(task);
@@ -391,7 +391,7 @@ void Kernel::kill() {
         if (!carried && task->scheduled && task->result == 0 && machine_.prng.below(2) == 0) {
             carry_out(*task);
         }
-        if (!task->timeout) --disk_inflight_;
+        if (!task->timeout) --machine_.inflight;
         if (task->worker && task->scheduled) --workers_busy_;
         task->timeout = true;  // only the event is left of it
         io::Completion* completion = std::exchange(task->completion, nullptr);

@@ -68,7 +68,8 @@ struct Machine {
     u64 latency_ns_max = 200'000;
     Refusals refusals;
     u32 direct_alignment = 512;  // of offsets, lengths and memory
-    u64 operations = 0;          // started by all kernels
+    u64 operations = 0;          // on the image, started by all kernels
+    u64 inflight = 0;            // of them
 };
 
 class Kernel final : public io::Kernel {
@@ -108,8 +109,6 @@ public:
     bool busy() const { return !queued_.empty() || !ready_.empty(); }
     // No event of it is to come: it may be destroyed.
     bool quiet() const { return free_.size() == tasks_.size(); }
-    // Operations on the image in flight.
-    u32 disk_inflight() const { return disk_inflight_; }
     u32 workers_limit() const { return workers_limit_; }
     Machine& machine() { return machine_; }
     u32 number() const { return number_; }
@@ -151,7 +150,6 @@ private:
     std::map<i32, std::function<void()>> signalled_;
     u32 workers_busy_ = 0;
     u32 workers_limit_ = ~0U;
-    u32 disk_inflight_ = 0;
     u64 pass_ns_ = 0;
     u64 passes_ = 0;
     bool dead_ = false;

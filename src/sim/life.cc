@@ -102,9 +102,17 @@ Life::Life(const Config& config, Machine& machine, u64 device_bytes, bool poison
         seats_.push_back({host.kernel.get(), host.shard.get()});
     }
     server_ = {device_.get(), seats_};
+    if (config.tenants == 0) return;
+    tenants_ = std::make_unique<SimTenants>(
+        machine, server_,
+        SimTenants::Options{.lanes = static_cast<u32>(std::min<u64>(config.tenants, 3)),
+                            .refuse = static_cast<u32>(config.lanes_refused),
+                            .kill = static_cast<u32>(config.lanes_killed),
+                            .release = 100'000});
 }
 
 Life::~Life() {
+    tenants_.reset();
     for (const auto& host : hosts_) host->shard.reset();
 }
 
@@ -128,6 +136,7 @@ void Life::seat_turns(Event& event) {
     host.kernel->dead() ? host.bell.end(*host.kernel) : host.bell.look(*host.kernel);
     host.stopped = !host.shard->turn(0);
     Life& life = *host.life;
+    if (life.tenants_ && life.tenants_->turned(host.kernel->number())) seat_wants_turn(&host);
     if (life.turned && life.turned(host.kernel->number())) seat_wants_turn(&host);
 }
 
@@ -152,6 +161,11 @@ void Life::thaw() {
     }
 }
 
+void Life::quiesce() {
+    // Those of a server that was killed end with it.
+    if (tenants_ && !seats_.front().kernel->dead()) tenants_->quiesce();
+}
+
 void Life::stop() {
     for (const auto& host : hosts_) {
         host->shard->stop();
@@ -167,18 +181,13 @@ bool Life::stopped() const {
 
 void Life::kill() {
     for (const auto& host : hosts_) host->kernel->kill();
+    if (tenants_) tenants_->killed();
     if (freezing_) thaw();
     for (const auto& host : hosts_) host->kernel->nudge();
 }
 
-u32 Life::disk_inflight() const {
-    u32 count = 0;
-    for (const auto& host : hosts_) count += host->kernel->disk_inflight();
-    return count;
-}
-
 std::string Life::leftovers() const {
-    if (disk_inflight() != 0) return fmt::format("{} operations in flight", disk_inflight());
+    if (machine_.inflight != 0) return fmt::format("{} operations in flight", machine_.inflight);
     if (device_->blocking_writes() != 0) {
         return fmt::format("{} writes that are still to block", device_->blocking_writes().load());
     }

@@ -9,6 +9,7 @@
 #include "backing/backing.h"
 #include "sim/config.h"
 #include "sim/port.h"
+#include "sim/tenants.h"
 
 namespace ringloop::sim {
 
@@ -30,7 +31,9 @@ public:
     void resize(u64 bytes) { backing_->resize(bytes); }
     bool poisoned() const { return device_->poisoned(); }
 
-    // The ports have ended: the loops end as soon as nothing is in flight.
+    // The ports have ended: the lanes end, and then the loops, as soon as nothing is in flight.
+    void quiesce();
+    bool quiesced() const { return !tenants_ || tenants_->ended(); }
     void stop();
     bool stopped() const;
     void kill();
@@ -41,7 +44,6 @@ public:
 
     // What is left that should not be, after an orderly end; empty: nothing.
     std::string leftovers() const;
-    u32 disk_inflight() const;
 
 private:
     struct Host;  // a shard with all that belongs to it
@@ -57,6 +59,7 @@ private:
     std::vector<std::unique_ptr<Host>> hosts_;
     std::vector<Seat> seats_;
     Server server_;
+    std::unique_ptr<SimTenants> tenants_;
     bool freezing_ = false;
     std::size_t frozen_ = 0;
 };

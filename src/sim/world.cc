@@ -6,6 +6,8 @@
 
 #include "engine/policy.h"
 #include "sim/in_process.h"
+#include "sim/nbd_client.h"
+#include "sim/ublk_driver.h"
 
 namespace ringloop::sim {
 namespace {
@@ -22,6 +24,10 @@ Disk::Options disk_options(const Config& config) {
             .device = {begin, config.device_bytes},
             .sparse = config.sparse != 0,
             .free_pages = config.free_pages > 0 ? config.free_pages : ~u64{0}};
+}
+
+u32 io_bytes_max(const Config& config) {
+    return static_cast<u32>(align_up(config.job_bytes_max, page_bytes));
 }
 
 }  // namespace
@@ -44,6 +50,21 @@ World::World(const Config& config, u64 keep)
     if (config.ports & port_in_process || config.ports == 0) {
         ports_.push_back(
             std::make_unique<InProcess>(machine_, clients_, depth, config.job_bytes_max));
+    }
+    if (config.ports & port_ublk) {
+        ports_.push_back(std::make_unique<UblkDriver>(
+            machine_, clients_,
+            UblkDriver::Options{.queues = static_cast<u32>(config.shards),
+                                .depth = depth,
+                                .io_bytes_max = io_bytes_max(config)}));
+    }
+    if (config.ports & port_nbd) {
+        ports_.push_back(std::make_unique<NbdClients>(
+            machine_, clients_,
+            NbdClients::Options{.connections = static_cast<u32>(config.connections),
+                                .depth = depth,
+                                .leave = static_cast<u32>(config.connection_leaves),
+                                .interrupted = config.faults.interrupted}));
     }
     for (const auto& port : ports_) clients_.add(*port);
     clients_.on_answer = job_is_answered;
@@ -84,6 +105,10 @@ Verdict World::run() {
 void World::begin_life() {
     note(What::life, ++lives_, 0);
     life_ = std::make_unique<Life>(config_, machine_, device_bytes_, poisoned_);
+    life_->turned = [this](u32) {
+        for (const auto& port : ports_) port->turned();
+        return false;
+    };
     for (const auto& port : ports_) port->start(life_->server());
     life_->begin();
     may_change_ = true;
@@ -170,6 +195,9 @@ void World::die(bool power_cut) {
 void World::wind_up() {
     pass_time_until([&] { return all_ended(); }, "the ports' end");
     if (!wrong_.empty()) return;
+    life_->quiesce();
+    pass_time_until([&] { return life_->quiesced(); }, "the lanes' end");
+    if (!wrong_.empty()) return;
     life_->stop();
     pass_time_until([&] { return life_->stopped(); }, "the shards' end");
 }
@@ -247,7 +275,7 @@ void World::change_when_frozen() {
         return;
     }
     note(What::frozen, 0, 0);
-    if (life_->disk_inflight() > 0) wrong_ = "frozen with operations in flight";
+    if (machine_.inflight > 0) wrong_ = "frozen with operations in flight";
     change_.operations = machine_.operations;
     timeline_.after(prng_.below(frozen_ns_max), change_);
 }
