@@ -77,6 +77,9 @@ function(ringloop_simulator)
     get_property(frontends GLOBAL PROPERTY ringloop_frontends)
     ringloop_folder_library(ringloop_sim sim GLOB_RECURSE EXCEPTIONS
         LINK ${frontends} ringloop_frontend ringloop_cgroup)
+    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+        target_compile_options(ringloop_sim PRIVATE -O2)  # how much is simulated is what counts
+    endif()
 endfunction()
 
 # build/<preset>/ringloop-sim, which says of which commit it is.

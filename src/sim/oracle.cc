@@ -109,6 +109,10 @@ void Oracle::answered(Job& job, i32 error) {
         if (job.op == engine::Op::read) readers_.erase(job.started);
         return;
     }
+    // Whatever the file system lacks, the server finds another way; only a discard may do nothing.
+    if (error == EOPNOTSUPP && job.op != engine::Op::discard) {
+        wrong(job.range, fmt::format("job {} was answered with EOPNOTSUPP", job.number));
+    }
     const bool ok = error == 0;
     if (ok && job.op == engine::Op::read) read_check(job);
     if (job.op == engine::Op::read) readers_.erase(job.started);
@@ -145,15 +149,14 @@ void Oracle::note(Job& job, bool ok) {
 // Forgets what neither a reader nor a power cut can bring back.
 void Oracle::settle(Versions& versions) {
     if (versions.size() == 1) return;
+    u64 durable_start = 0;  // of the durable version that began last
     for (Version& by : versions) {
         if (by.ok && by.end < stable_) by.durable = true;
-        if (!by.durable) continue;
-        for (Version& version : versions) {
-            if (version.end != 0 && version.end < by.start) version.gone = true;
-        }
+        if (by.durable) durable_start = std::max(durable_start, by.start);
     }
     const u64 oldest_reader = readers_.empty() ? order_ : *readers_.begin();
-    std::erase_if(versions, [&](const Version& version) {
+    std::erase_if(versions, [&](Version& version) {
+        version.gone = version.gone || (version.end != 0 && version.end < durable_start);
         return version.gone && version.removed != 0 && version.removed <= oldest_reader;
     });
     ASSERT(!versions.empty());
