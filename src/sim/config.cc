@@ -112,7 +112,9 @@ void draw_clients(Config& config, Prng& prng) {
     config.connections = prng.between(1, 3);
     config.connection_leaves = prng.below(2) * prng.below(30'000);
     config.jobs = prng.skewed(200, 6000);
-    config.job_bytes_max = align_up(prng.skewed(sector_bytes, 64 * kib), sector_bytes);
+    // NBD takes what is longer than 256 KiB in pieces.
+    const u64 longest = prng.below(8) == 0 ? 700 * kib : 64 * kib;
+    config.job_bytes_max = align_up(prng.skewed(sector_bytes, longest), sector_bytes);
     config.pause_ns_max = prng.below(2) * prng.skewed(100, 1'000'000);
     config.hot_sectors = prng.below(2) * prng.skewed(8, 256);
     config.reads = prng.below(70);

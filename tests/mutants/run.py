@@ -94,7 +94,7 @@ def build(mutant, commands, folder):
 def show_to_simulator(program, mutant):
     command = [program, "--seed", str(SEED), "--minutes", str(LIMIT_S / 60), "--no-shrink",
                "--story", "0"]
-    for setting in mutant.settings + tuple(filter(None, os.environ.get("SIM_SETTINGS", "").split())):
+    for setting in mutant.settings:
         command += ["--set", setting]
     done = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL)
