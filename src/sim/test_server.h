@@ -42,13 +42,14 @@ public:
 
     // A new life of the server; its loops are turned after begin().
     void boot() {
-        life_ = std::make_unique<Life>(config_, machine_, image_bytes);
+        life_ = std::make_unique<Life>(config_, machine_, image_bytes, poisoned_);
         life_->turned = turned;
         killed_ = false;
     }
     void begin() { life_->begin(); }
     void kill() {
         killed_ = true;
+        poisoned_ = life_->poisoned();
         life_->kill();
     }
     // The port and others have ended; `clear` takes what they have in the server.
@@ -56,6 +57,7 @@ public:
         life_->stop();
         ASSERT_TRUE(run_until([&] { return life_->stopped(); })) << "the shards did not end";
         EXPECT_EQ(killed_ ? "" : life_->leftovers(), "");
+        if (!killed_) poisoned_ = life_->poisoned();
         clear();
         life_.reset();
     }
@@ -134,6 +136,7 @@ private:
     const Config config_{.device_bytes = image_bytes, .shards = options_.shards, .depth = 128};
     std::unique_ptr<Life> life_;
     bool killed_ = false;
+    bool poisoned_ = false;  // what the last life has left in its state
     Port* port_ = nullptr;
     u64 to_send_ = 0;
     u64 jobs_ = 0;
