@@ -27,12 +27,9 @@ constexpr ConfigField fields[] = {
     number("block_device", &Config::block_device),
     number("sparse", &Config::sparse),
     number("tenants", &Config::tenants),
-    number("lanes_refused", &Config::lanes_refused),
-    number("lanes_killed", &Config::lanes_killed),
     number("ports", &Config::ports),
     number("depth", &Config::depth),
     number("connections", &Config::connections),
-    number("connection_leaves", &Config::connection_leaves),
     number("jobs", &Config::jobs),
     number("job_bytes_max", &Config::job_bytes_max),
     number("pause_ns_max", &Config::pause_ns_max),
@@ -65,6 +62,9 @@ constexpr ConfigField fields[] = {
     chance("direct_refused", &Faults::direct_refused),
     chance("slow", &Faults::slow),
     chance("queue_full", &Faults::queue_full),
+    chance("connection_leaves", &Faults::connection_leaves),
+    chance("lanes_refused", &Faults::lanes_refused),
+    chance("lanes_killed", &Faults::lanes_killed),
 };
 
 // Most runs have few faults, each of its own kind, so that one does not hide what another shows.
@@ -98,8 +98,8 @@ void draw_server(Config& config, Prng& prng) {
     config.block_device = prng.below(4) == 0 ? 1 : 0;
     config.sparse = config.block_device ? 0 : prng.below(2);
     config.tenants = prng.below(3) == 0 ? prng.between(1, 4) : 0;
-    config.lanes_refused = prng.below(2) * prng.below(200'000);
-    config.lanes_killed = prng.below(2) * prng.below(200'000);
+    config.faults.lanes_refused = static_cast<u32>(prng.below(2) * prng.below(200'000));
+    config.faults.lanes_killed = static_cast<u32>(prng.below(2) * prng.below(200'000));
     config.latency_us_max = prng.skewed(20, 20'000);
     if (config.sparse && prng.below(3) == 0) {
         config.free_pages = prng.between(1, config.device_bytes / page_bytes);
@@ -110,7 +110,7 @@ void draw_clients(Config& config, Prng& prng) {
     config.ports = prng.between(1, 7);
     config.depth = prng.skewed(1, 32);
     config.connections = prng.between(1, 3);
-    config.connection_leaves = prng.below(2) * prng.below(30'000);
+    config.faults.connection_leaves = static_cast<u32>(prng.below(2) * prng.below(30'000));
     config.jobs = prng.skewed(200, 6000);
     // NBD takes what is longer than 256 KiB in pieces.
     const u64 longest = prng.below(8) == 0 ? 700 * kib : 64 * kib;

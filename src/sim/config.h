@@ -27,15 +27,12 @@ struct Config {
     u64 direct = 1;
     u64 block_device = 0;
     u64 sparse = 0;
-    u64 tenants = 0;        // cgroups with lanes of their own
-    u64 lanes_refused = 0;  // of a million
-    u64 lanes_killed = 0;   // of a million looks at one
+    u64 tenants = 0;  // cgroups with lanes of their own
 
     // Its clients.
     u64 ports = port_in_process;
     u64 depth = 8;  // of each port, or of each of its queues or connections
     u64 connections = 1;
-    u64 connection_leaves = 0;  // after a request; of a million
     u64 jobs = 1000;
     u64 job_bytes_max = 16 * kib;
     u64 pause_ns_max = 0;  // between an answer and the next job of a slot

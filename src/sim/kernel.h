@@ -46,6 +46,9 @@ struct Faults {
     u32 direct_refused = 0;      // EINVAL of an aligned direct transfer, for good
     u32 slow = 0;                // takes a hundred times as long
     u32 queue_full = 0;          // a submission has to wait for a later enter
+    u32 connection_leaves = 0;   // an NBD client, after a request, one way or another
+    u32 lanes_refused = 0;       // to a cgroup that wants one
+    u32 lanes_killed = 0;        // each time that one is looked at
 };
 
 // What the file system has refused once, and never takes again.

@@ -106,8 +106,6 @@ Life::Life(const Config& config, Machine& machine, u64 device_bytes, bool poison
     tenants_ = std::make_unique<SimTenants>(
         machine, server_,
         SimTenants::Options{.lanes = static_cast<u32>(std::min<u64>(config.tenants, 3)),
-                            .refuse = static_cast<u32>(config.lanes_refused),
-                            .kill = static_cast<u32>(config.lanes_killed),
                             .release = 100'000});
 }
 

@@ -39,7 +39,6 @@ NbdClients::NbdClients(Machine& machine, Audience& audience, const Options& opti
         client.socket = std::make_unique<Socket>(
             machine_, Socket::Options{.delay_ns_max = options_.delay_ns_max,
                                       .window_bytes = options_.window_bytes,
-                                      .interrupted = options_.interrupted,
                                       .heard = client_on_bytes,
                                       .context = &client});
     }
@@ -207,14 +206,14 @@ void NbdClients::connect(Client& client) {
 void NbdClients::request(Client& client) {
     NbdSession& session = *client.session;
     if (!session.ready()) {
-        if (machine_.prng.chance(options_.leave)) leave(client, Farewell::cut);
+        if (machine_.prng.chance(machine_.faults.connection_leaves)) leave(client, Farewell::cut);
         return;
     }
     if (waiting_.empty() || session.in_flight() >= options_.depth) return;
     session.request(*waiting_.front());
     waiting_.pop_front();
     say(client);
-    if (machine_.prng.chance(options_.leave)) {
+    if (machine_.prng.chance(machine_.faults.connection_leaves)) {
         return leave(client, static_cast<Farewell>(machine_.prng.below(3)));
     }
     wake(client);

@@ -20,8 +20,6 @@ public:
         u32 connections = 2;
         u32 depth = 8;              // requests in flight of one connection
         u32 server_depth = 8;       // that the server takes of it
-        u32 leave = 0;              // a connection ends after a request; in a million
-        u32 interrupted = 0;        // of the sockets' operations; in a million
         u64 delay_ns_max = 30'000;  // of whatever a client does; at least 1
         u64 window_bytes = 256 * kib;
     };

@@ -17,6 +17,7 @@ struct Weather {
 class NbdClientsTest : public ::testing::TestWithParam<Weather> {
 protected:
     NbdClientsTest() {
+        server.machine().faults.connection_leaves = GetParam().leave;
         server.turned = [this](u32) {
             clients.turned();
             return false;
@@ -54,12 +55,7 @@ protected:
                        .fast_zero = true}};
     NbdClients clients{server.machine(),
                        server,
-                       {.connections = 3,
-                        .depth = 12,
-                        .server_depth = 8,
-                        .leave = GetParam().leave,
-                        .interrupted = GetParam().faults ? 20'000U : 0,
-                        .window_bytes = 100'000}};
+                       {.connections = 3, .depth = 12, .server_depth = 8, .window_bytes = 100'000}};
 };
 
 TEST_P(NbdClientsTest, EveryJobIsAnsweredOnceOrLostWithItsConnection) {

@@ -21,8 +21,8 @@ protected:
         config.jobs = 600;
         config.lives = 3;
         config.kills = 60;
-        config.connection_leaves = 30'000;
-        config.lanes_killed = 100'000;
+        config.faults.connection_leaves = 30'000;
+        config.faults.lanes_killed = 100'000;
         return config;
     }
 };

@@ -169,7 +169,7 @@ void Socket::end(Wait& wait, i32 result) {
 }
 
 bool Socket::disturb(Wait& wait) {
-    if (!machine_.prng.chance(options_.interrupted)) return false;
+    if (!machine_.prng.chance(machine_.faults.interrupted)) return false;
     end(wait, machine_.prng.below(2) == 0 ? -EINTR : -EAGAIN);
     return true;
 }

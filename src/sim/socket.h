@@ -16,7 +16,6 @@ public:
     struct Options {
         u64 delay_ns_max = 20'000;       // of each way; at least 1
         u64 window_bytes = 256 * kib;    // that the server can send before the client takes them
-        u32 interrupted = 0;             // EINTR or EAGAIN; in a million operations
         void (*heard)(void*) = nullptr;  // on the timeline: there are bytes, or the server hung up
         void* context = nullptr;
     };

@@ -220,7 +220,7 @@ void SimTenants::want(Letter& letter) {
     Prng& prng = machine_.prng;
     Lane* lane = lane_of(letter.seat->cgroup);
     if (lane && lane->state == Lane::State::live) return open(letter, *lane);
-    if (prng.chance(options_.refuse)) return refuse(letter);
+    if (prng.chance(machine_.faults.lanes_refused)) return refuse(letter);
     if (!lane) {
         lane = vacant_lane();
         if (lane) {
@@ -335,7 +335,6 @@ void SimTenants::lane_wants_turn(void* context) {
 void SimTenants::lane_turns(Event& event) {
     Lane& lane = *static_cast<Lane::Moment&>(event).lane;
     if (!lane.process) return;
-    ++lane.tenants->lane_turns_;
     cgroup::Doorbell& doorbell = lane.tenants->board_->lane(lane.number);
     const bool silent = doorbell.doze();
     const bool idle = silent && !lane.kernel->busy();
@@ -362,7 +361,7 @@ void SimTenants::lane_is_looked_at(Event& event) {
 void SimTenants::look(Lane& lane) {
     if (state_ != State::serving || !lane.process) return;
     Prng& prng = machine_.prng;
-    if (prng.chance(options_.kill)) {
+    if (prng.chance(machine_.faults.lanes_killed)) {
         ++killed_lanes_;
         machine_.trace.add({.at_ns = machine_.timeline.now_ns(),
                             .what = What::lane_killed,

@@ -17,9 +17,7 @@ class SimTenants {
 public:
     struct Options {
         u32 lanes = 4;                // at one time; the first so many of lanes_max
-        u32 refuse = 0;               // a want; in a million
-        u32 kill = 0;                 // a lane, each time that it is looked at; in a million
-        u32 release = 0;              // the same of being asked for, if nobody needs it
+        u32 release = 0;              // a lane that is looked at is asked for; in a million
         u64 delay_ns_max = 100'000;   // of whatever the keeper does; at least 1
         u64 look_ns_max = 1'000'000;  // from one look at a lane to the next; at least 1
         u64 refused_ns_max = 2'000'000;
@@ -49,8 +47,6 @@ public:
     u64 refused() const { return refused_; }  // wants
     u64 killed_lanes() const { return killed_lanes_; }
     u64 released() const { return released_; }  // lanes that nobody needed
-    // Jobs that lanes were given and that they took, both ever.
-    u64 lane_turns() const { return lane_turns_; }
 
 private:
     struct Lane;
@@ -101,7 +97,6 @@ private:
     u64 refused_ = 0;
     u64 killed_lanes_ = 0;
     u64 released_ = 0;
-    u64 lane_turns_ = 0;
 };
 
 }  // namespace ringloop::sim

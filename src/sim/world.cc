@@ -62,9 +62,7 @@ World::World(const Config& config, u64 keep)
         ports_.push_back(std::make_unique<NbdClients>(
             machine_, clients_,
             NbdClients::Options{.connections = static_cast<u32>(config.connections),
-                                .depth = depth,
-                                .leave = static_cast<u32>(config.connection_leaves),
-                                .interrupted = config.faults.interrupted}));
+                                .depth = depth}));
     }
     for (const auto& port : ports_) clients_.add(*port);
     clients_.on_answer = job_is_answered;
