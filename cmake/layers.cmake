@@ -153,7 +153,8 @@ function(ringloop_native_benchmarks)
     endforeach()
 endfunction()
 
-# One program for each fuzz/<frontend>_<what>_fuzz.cc, beside its corpus fuzz/corpus/<name>. The
+# One program for each fuzz/<part>_<what>_fuzz.cc, beside its corpus fuzz/corpus/<name>. <part> is a
+# frontend or a layer, and what the program links; the simulator costs nothing, it is headers. The
 # target fuzzers builds all of them and nothing that they do not link.
 function(ringloop_fuzzers)
     if(NOT RINGLOOP_FUZZ)
@@ -163,9 +164,13 @@ function(ringloop_fuzzers)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/fuzz/*_fuzz.cc)
     foreach(source IN LISTS sources)
         get_filename_component(name ${source} NAME_WE)
-        string(REGEX REPLACE "_.*" "" frontend ${name})
+        string(REGEX REPLACE "_.*" "" part ${name})
+        set(library ringloop_${part})
+        if(TARGET ringloop_frontend_${part})
+            set(library ringloop_frontend_${part})
+        endif()
         add_executable(${name} EXCLUDE_FROM_ALL ${source})
-        target_link_libraries(${name} PRIVATE ringloop_frontend_${frontend})
+        target_link_libraries(${name} PRIVATE ${library} ringloop_sim)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
         set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
         add_dependencies(fuzzers ${name})

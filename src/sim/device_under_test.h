@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "engine/shard.h"
 #include "sim/scripted_kernel.h"
@@ -33,7 +32,6 @@ public:
         auto shard = engine::Shard::create(kernel, *device_, slots_max);
         ASSERT(shard.has_value());
         shard_ = std::move(*shard);
-        buffers_.resize((slots_max + 1) * slot_bytes);
     }
 
     engine::Device& device() { return *device_; }
@@ -41,7 +39,7 @@ public:
 
     // Page aligned, slot_bytes long.
     std::byte* buffer(u32 slot) {
-        const u64 start = align_up(reinterpret_cast<u64>(buffers_.data()), 4096);
+        const u64 start = align_up(reinterpret_cast<u64>(buffers_.get()), 4096);
         return reinterpret_cast<std::byte*>(start) + slot * slot_bytes;
     }
 
@@ -53,7 +51,9 @@ public:
 
 private:
     std::string path_;
-    std::vector<std::byte> buffers_;
+    // Not cleared: a test that makes thousands of these pays for what it touches.
+    std::unique_ptr<std::byte[]> buffers_ =
+        std::make_unique_for_overwrite<std::byte[]>((slots_max + 1) * slot_bytes);
     std::unique_ptr<backing::Backing> backing_;
     std::unique_ptr<engine::Device> device_;
     std::unique_ptr<engine::Shard> shard_;
