@@ -45,7 +45,7 @@ CASES_TIMEOUT_S = 600
 # About a minute in sum, two at a time. Strangers speak NBD; the other fuzzers' bytes come from
 # whoever is root already, or from a process of our own.
 FUZZ_NBD_S = 20
-FUZZ_S = 12
+FUZZ_S = 11
 FUZZ_AT_ONCE = 2
 FUZZ_TIMEOUT_S = 90
 VM_TIMEOUT_S = 1500
