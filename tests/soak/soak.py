@@ -6,9 +6,10 @@
 
 Each client writes, zeroes, flushes and reads stamped blocks in a region of its own, over NBD, and
 knows what was acknowledged (ledger.py). Every --kill-every seconds the server dies by SIGKILL and
-is recovered; one more client sends half a request and never reads; at a third and at two thirds of
-the time the image's filesystem, a small one of its own, is full for a while. At the end every block
-is read from the image itself.
+is recovered, but in the last tenth of the time, in which its memory is judged; one more client
+sends half a request and never reads; at a third and at two thirds of the time the image's
+filesystem, a small one of its own, is full for a while. At the end every block is read from the
+image itself.
 
 A line a minute; at the end one object of JSON. Exit code 0: nothing lost, nothing corrupt, no error
 but ENOSPC, no memory that grows. --plant damages one acknowledged block of the image before the
@@ -41,8 +42,10 @@ SAMPLE_S = 1
 DRAIN_LIMIT_S = 60
 SHOWN_MAX = 20
 IN_A_NAMESPACE = "RINGLOOP_SOAK_IN_A_NAMESPACE"
-# Of one life of a server: enough to tell what is constant from what grows.
-SAMPLES_JUDGED_MIN = 20
+# Of one life of a server: enough to tell what grows from what is touched for the first time, as the
+# buffers of clients are in the first minute.
+SAMPLES_JUDGED_MIN = 90
+QUIET_END = 0.1  # of the time: the last life is long enough to be judged
 SERVER_KIB, CLIENT_KIB = 16 << 10, 6 << 10  # what ARCHITECTURE.md promises, and some
 GROWTH_ALLOWED = 1.15
 GROWTH_ALLOWED_KIB = 2048
@@ -183,7 +186,7 @@ class Soak:
             # Each by itself: on a starved host all of them are due at once.
             if plan and now - self.start >= plan[0][0]:
                 plan.pop(0)[1]()
-            if now >= next_kill:
+            if next_kill <= now < self.end - QUIET_END * (self.end - self.start):
                 self.kill_and_recover()
                 next_kill += self.options.kill_every
             if now >= next_sample:
