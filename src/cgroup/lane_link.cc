@@ -6,6 +6,15 @@
 #include "base/assert.h"
 
 namespace ringloop::cgroup {
+namespace {
+
+// What a kernel may answer: an error, or no more bytes than were asked for.
+bool possible(i32 result, const io::Operation& operation) {
+    constexpr i32 errno_max = 4095;
+    return result >= -errno_max && (result <= 0 || static_cast<u64>(result) <= operation.length);
+}
+
+}  // namespace
 
 LaneLink::LaneLink(const backing::Handle& handle) : handle_(handle) {
     // The lowest first: memory that was used once is used again.
@@ -91,10 +100,16 @@ void LaneLink::take_completed() {
             broken_ = true;
             return;
         }
+        // Once, so that what was checked is what is used.
+        const i32 result = *static_cast<const volatile i32*>(&channel_->jobs[number].result);
+        if (!possible(result, jobs_[number]->operation)) {
+            broken_ = true;
+            return;
+        }
         ++completed_;
         --in_flight_;
         io::Completion& completion = *std::exchange(jobs_[number], nullptr);
-        completion.result = channel_->jobs[number].result;
+        completion.result = result;
         completion.call_ns = channel_->jobs[number].call_ns;
         free_[free_count_++] = number;
         while (!waiting_.empty() && place(*waiting_.front())) static_cast<void>(waiting_.pop());

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 
 #include "sim/lane_world.h"
@@ -216,6 +217,30 @@ TEST_F(LanesTest, WhatALaneWritesIsNotBelieved) {
         EXPECT_TRUE(link.has_lost());
         link.collect();
         EXPECT_EQ(one.result, engine::lane_lost + 1) << "back, once";
+    }
+}
+
+TEST_F(LanesTest, AnAnswerThatNoKernelGivesIsNotBelieved) {
+    constexpr i32 answers[] = {4097, std::numeric_limits<i32>::max(), -4096,
+                               std::numeric_limits<i32>::min()};
+    for (u32 lane = 0; lane < std::size(answers); ++lane) {
+        LaneLink link(sim.world.shard().handle());
+        io::Completion one;
+        one.operation.file = sim.world.shard().handle().buffered;
+        one.operation.length = 4096;
+        one.done = [](io::Completion& completion) { ++completion.result; };
+        Channel& channel = sim.board->channel(lane, 0);
+        link.submit(one);
+        link.open(channel, sim.board->lane(lane), 0);
+        link.hand_over();
+        channel.completions[0] = channel.submissions[0];
+        channel.jobs[channel.submissions[0]].result = answers[lane];
+        channel.completed.store(1);
+        link.collect();
+        EXPECT_TRUE(link.broken()) << answers[lane];
+        link.lose();
+        link.collect();
+        EXPECT_EQ(one.result, engine::lane_lost + 1) << "back, once, for the root lane";
     }
 }
 
