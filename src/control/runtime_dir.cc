@@ -201,10 +201,11 @@ Result<DeviceState> RuntimeDir::read_state(const std::string& name) const {
 Status RuntimeDir::write_state(const DeviceState& state) const {
     const std::string file = state.name + ".json";
     const std::string draft = "." + file + ".new";
+    const std::string text = to_file_text(state);  // may throw, so before there is a draft
     const UniqueFd fd(::openat(fd_.get(), draft.c_str(),
                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (!fd) return fail_errno(errno, "cannot write {}/{}", path_, draft);
-    const Status written = write_whole(fd.get(), to_file_text(state));
+    const Status written = write_whole(fd.get(), text);
     if (!written || ::renameat(fd_.get(), draft.c_str(), fd_.get(), file.c_str()) != 0) {
         const int number = written ? errno : written.error().number;
         ::unlinkat(fd_.get(), draft.c_str(), 0);

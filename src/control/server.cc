@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "control/answers.h"
+#include "control/caught.h"
 #include "control/control_socket.h"
 #include "control/dispatching.h"
 #include "control/files.h"
@@ -67,6 +68,7 @@ private:
     std::optional<DeviceState::Nbd> nbd_state() const;
     Status start_shards();
     Status bring_up();
+    std::string ready_line() const;
     Status announce();
     Status check_wanted();
 
@@ -112,14 +114,16 @@ private:
 };
 
 int Server::run() {
-    started_ = start();
+    started_ = caught([this] { return start(); });
     if (started_) {
         const Status served = serve_until_told();
         const Status ended = take_down();
         return end(served ? ended : served);
     }
-    const Status undone = take_down();
+    const Status undone = caught([this] { return take_down(); });
     if (!undone) log::error("{}", undone.error().message);
+    // Half taken down, so nothing may be destroyed. The state file stays for `detach`.
+    if (!undone && undone.error().number == ENOMEM) std::_Exit(end(undone));
     return end(undone);
 }
 
@@ -394,22 +398,8 @@ Status Server::bring_up() {
     return {};
 }
 
-// Everything that tells others: the state, the socket, and last the one who waits for us.
-Status Server::announce() {
-    auto socket = ControlSocket::listen(directory_.socket_path(lock_->name()));
-    if (!socket) return std::unexpected(std::move(socket).error());
-    socket_ = std::move(*socket);
-    state_.pid = ::getpid();
-    state_.started_at = utc_now();
-    state_.phase = Phase::live;
-    TRY(directory_.write_state(state_));
-
-    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
-              format_size(state_.size_bytes),
-              state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
-              state_.depth, state_.policy,
-              state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
-              state_.read_only ? ", read-only" : "");
+// What is told to whoever waits for the device.
+std::string Server::ready_line() const {
     json ready = to_json(state_, to_text(state_.phase));
     if (!note_.empty()) {
         ready["note"] = note_;
@@ -427,8 +417,29 @@ Status Server::announce() {
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
+    return dump_json(ready);
+}
+
+// Everything that tells others: the state, the socket, and last the one who waits for us.
+Status Server::announce() {
+    auto socket = ControlSocket::listen(directory_.socket_path(lock_->name()));
+    if (!socket) return std::unexpected(std::move(socket).error());
+    socket_ = std::move(*socket);
+    state_.pid = ::getpid();
+    state_.started_at = utc_now();
+    state_.phase = Phase::live;
+    // Whatever may lack memory comes before the device counts as usable.
+    const std::string ready = ready_line();
+    TRY(directory_.write_state(state_));
+
+    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
+              format_size(state_.size_bytes),
+              state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
+              state_.depth, state_.policy,
+              state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
+              state_.read_only ? ", read-only" : "");
     notify_manager(fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
-    const Status told = ready_.tell(dump_json(ready));
+    const Status told = ready_.tell(ready);
     return recovering() ? Status() : told;
 }
 

@@ -8,6 +8,9 @@
 
 namespace ringloop::control {
 
+// Of a server in the background whose memory did not last until it could say so.
+inline constexpr int exit_without_memory = 12;
+
 struct ServeRequest {
     DeviceOptions options;        // unused when recovering
     std::string recover_name;     // take over the device of this dead server; empty: a new one

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/assert.h"
+#include "control/caught.h"
 #include "engine/freeze.h"
 #include "io/uring.h"
 
@@ -37,9 +38,7 @@ Status ShardThreads::start(Transports& transports, engine::Device& device, int h
     transports_ = &transports;
     device_ = &device;
     workers_ = std::vector<Worker>(transports.queues());
-    for (u32 index = 0; index < workers_.size(); ++index) {
-        workers_[index].thread = std::thread([this, index] { serve(index); });
-    }
+    for (u32 index = 0; index < workers_.size(); ++index) start_thread(index);
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] {
         return std::ranges::all_of(workers_, [](const Worker& worker) { return worker.settled; });
@@ -47,9 +46,20 @@ Status ShardThreads::start(Transports& transports, engine::Device& device, int h
     return failure_;
 }
 
+void ShardThreads::start_thread(u32 index) {
+    Status started = caught([&]() -> Status {
+        workers_[index].thread = std::thread([this, index] { serve(index); });
+        return {};
+    });
+    if (!started) end(index, std::move(started));
+}
+
 void ShardThreads::serve(u32 index) {
     ::prctl(PR_SET_NAME, fmt::format("ringloop-{}", index).c_str());
-    Status status = serve_until_stopped(index);
+    end(index, caught([&] { return serve_until_stopped(index); }));
+}
+
+void ShardThreads::end(u32 index, Status status) {
     const std::lock_guard lock(mutex_);
     if (!status && failure_) failure_ = std::move(status);
     workers_[index].shard = nullptr;
@@ -76,7 +86,8 @@ Status ShardThreads::serve_until_stopped(u32 index) {
     TRY(transports_->join(index, **shard));
     const auto lanes = keeper_ ? keeper_->join(index, **shard) : nullptr;
     publish(index, **shard);
-    (*shard)->run();
+    // A start may fail; a shard that serves ends the process rather than lose a request.
+    [&]() noexcept { (*shard)->run(); }();
     if (keeper_) keeper_->leave(index);
     {
         // Nobody may stop or read a shard that is about to go.
@@ -127,7 +138,9 @@ bool ShardThreads::stop() {
             return false;
         }
     }
-    for (Worker& worker : workers_) worker.thread.join();
+    for (Worker& worker : workers_) {
+        if (worker.thread.joinable()) worker.thread.join();
+    }
     workers_.clear();
     ended_ = 0;
     return true;

@@ -52,7 +52,9 @@ private:
         bool settled = false;            // guarded by mutex_: serves, or has failed
     };
 
+    void start_thread(u32 index);
     void serve(u32 index);
+    void end(u32 index, Status status);
     Status serve_until_stopped(u32 index);
     void publish(u32 index, engine::Shard& shard);
 

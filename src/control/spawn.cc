@@ -7,11 +7,13 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "base/unique_fd.h"
 #include "control/detach.h"
 #include "control/runtime_dir.h"
+#include "control/server.h"
 #include "control/signals.h"
 #include "control/state.h"
 #include "control/wait.h"
@@ -43,10 +45,11 @@ public:
     explicit SpawnSetup(int ready_fd) {
         ::posix_spawn_file_actions_init(&actions_);
         ::posix_spawnattr_init(&attributes_);
-        ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-        ::posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        note(::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0));
+        note(
+            ::posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0));
         // Onto itself: clears close-on-exec in the child alone (glibc 2.29).
-        ::posix_spawn_file_actions_adddup2(&actions_, ready_fd, ready_fd);
+        note(::posix_spawn_file_actions_adddup2(&actions_, ready_fd, ready_fd));
         sigset_t none;
         sigemptyset(&none);
         ::posix_spawnattr_setsigmask(&attributes_, &none);
@@ -60,6 +63,7 @@ public:
     }
 
     Result<pid_t> start(std::vector<std::string> arguments) const {
+        if (failed_ != 0) return fail_errno(failed_, "cannot start the server");
         std::vector<char*> pointers;
         for (std::string& argument : arguments) pointers.push_back(argument.data());
         pointers.push_back(nullptr);
@@ -71,6 +75,12 @@ public:
     }
 
 private:
+    // A server with the caller's own output would keep it open for as long as it lives.
+    void note(int number) {
+        if (failed_ == 0) failed_ = number;
+    }
+
+    int failed_ = 0;  // errno of the first step that did not work
     posix_spawn_file_actions_t actions_{};
     posix_spawnattr_t attributes_{};
 };
@@ -86,10 +96,30 @@ int wait_for_end(pid_t pid, const Deadline& deadline) {
     return status;
 }
 
+// An exception on the way leaves no server behind that nobody was told of.
+class Undo {
+public:
+    explicit Undo(pid_t pid) : pid_(pid), exceptions_(std::uncaught_exceptions()) {}
+    Undo(const Undo&) = delete;
+    Undo& operator=(const Undo&) = delete;
+    ~Undo() {
+        if (std::uncaught_exceptions() == exceptions_) return;
+        ::kill(pid_, SIGTERM);
+        wait_for_end(pid_, Deadline(undo_timeout_ms));
+    }
+
+private:
+    const pid_t pid_;
+    const int exceptions_;
+};
+
 Error end_without_word(int status) {
     if (WIFSIGNALED(status)) {
         return {EIO, fmt::format("the server was ended by signal {} before its device was ready",
                                  WTERMSIG(status))};
+    }
+    if (WEXITSTATUS(status) == exit_without_memory) {
+        return {ENOMEM, "the server ran out of memory before its device was ready"};
     }
     return {EIO, fmt::format("the server ended with code {} before its device was ready",
                              WEXITSTATUS(status))};
@@ -132,6 +162,7 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments,
     command.insert(command.end(), arguments.begin(), arguments.end());
     const auto pid = SpawnSetup(pipe->write.get()).start(std::move(command));
     if (!pid) return std::unexpected(pid.error());
+    const Undo undo(*pid);
     pipe->write.reset();  // the server's copy is the only one: its death is the end of the pipe
 
     const Wakeup wakeup = wait_for_line(pipe->read.get(), *signals, Deadline(ready_timeout_ms));
