@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace ringloop::control {
@@ -34,6 +35,13 @@ Result<Address> parse_unix(std::string_view text, std::string_view path) {
     return Address{.kind = Address::Kind::unix, .path = std::string(path)};
 }
 
+// What is in no name and no number of a host, and would be taken for something else where one is
+// written: in this text, in a URI, by a system call.
+bool foreign_to_host(char c) {
+    constexpr std::string_view marks = "[]/?#@\\\x7f";
+    return static_cast<unsigned char>(c) <= ' ' || marks.find(c) != std::string_view::npos;
+}
+
 Result<Address> parse_tcp(std::string_view text, std::string_view rest) {
     Address address{.kind = Address::Kind::tcp};
     const std::size_t colon = rest.rfind(':');
@@ -50,6 +58,9 @@ Result<Address> parse_tcp(std::string_view text, std::string_view rest) {
         // Without brackets nobody could tell where a numeric host ends.
         if (!in_brackets && host.find(':') != std::string_view::npos) {
             return malformed(text, "an IPv6 address stands in brackets");
+        }
+        if (std::ranges::any_of(host, foreign_to_host)) {
+            return malformed(text, "no host is called like that");
         }
         address.host = host;
     }

@@ -9,6 +9,8 @@ namespace {
 using nbd::TlsMode;
 using nlohmann::json;
 
+constexpr std::size_t path_bytes_max = 4095;  // PATH_MAX, less the zero at its end
+
 Status check_text(const char* option, std::string_view text, std::size_t bytes_max) {
     if (text.size() > bytes_max) {
         return fail(EINVAL, "{}: {} bytes at the most", option, bytes_max);
@@ -93,6 +95,8 @@ std::optional<u64> number_of(const json& object, const char* field, u64 max) {
 Status check_export_options(const ExportOptions& options) {
     TRY(check_text("--export", options.name, nbd::name_bytes_max));
     TRY(check_text("--description", options.description, nbd::description_bytes_max));
+    TRY(check_text("--tls-certificates", options.tls_certificates, path_bytes_max));
+    TRY(check_text("--tls-psk", options.tls_psk, path_bytes_max));
     for (const std::string& text : options.tls_authorize) {
         TRY(check_text("--tls-authorize", text, nbd::name_bytes_max));
         if (text.empty()) return fail(EINVAL, "--tls-authorize: the empty text matches nobody");

@@ -27,8 +27,7 @@ public:
         const json* value = find(field);
         if (value && value->is_string()) {
             const auto& text = value->get_ref<const std::string&>();
-            // A NUL would cut the text in the next system call.
-            if (text.size() <= chars_max && text.find('\0') == std::string::npos) return text;
+            if (is_text(text, chars_max)) return text;
         }
         return refuse(field), std::string();
     }
@@ -39,7 +38,7 @@ public:
         const json* value = find(field);
         if (!value || !value->is_array() || value->size() > count_max) return refuse(field), texts;
         for (const json& item : *value) {
-            if (!item.is_string() || item.get_ref<const std::string&>().size() > chars_max) {
+            if (!item.is_string() || !is_text(item.get_ref<const std::string&>(), chars_max)) {
                 return refuse(field), texts;
             }
             texts.push_back(item.get<std::string>());
@@ -74,6 +73,10 @@ public:
     const char* wrong() const { return wrong_; }
 
 private:
+    // A NUL would cut the text in the next system call.
+    static bool is_text(const std::string& text, std::size_t chars_max) {
+        return text.size() <= chars_max && text.find('\0') == std::string::npos;
+    }
     const json* find(const char* field) const {
         const auto found = object_.find(field);
         return found == object_.end() ? nullptr : &*found;
@@ -170,7 +173,8 @@ DeviceState read_fields(Fields& fields) {
     state.sector_size = fields.small("sector_size", 512, 65536);
     state.read_only = fields.flag("read_only");
     state.direct_io = fields.flag("direct_io");
-    if (fields.has("direct_io_reason")) {
+    // Says why not, so beside direct I/O it says nothing.
+    if (!state.direct_io && fields.has("direct_io_reason")) {
         state.direct_io_reason = fields.text("direct_io_reason", path_chars_max);
     }
     state.queues = fields.small("queues", 1, queues_max);

@@ -193,6 +193,33 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
     }
 }
 
+TEST(StateFile, with_a_reason_against_the_direct_io_it_has_forgets_it) {
+    json object = *parse_json(to_file_text(example()));
+    object["direct_io"] = true;
+    object["direct_io_reason"] = "none";
+    const auto read = parse_state(dump_json(object), "x.json");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->direct_io_reason, "");
+}
+
+TEST(StateFile, with_a_zero_in_a_text_of_nbd_is_refused) {
+    DeviceState state = example();
+    state.nbd = DeviceState::Nbd{};
+    json object = *parse_json(to_file_text(state));
+    ASSERT_TRUE(parse_state(dump_json(object), "x.json"));
+    const std::string cut("/x\0y", 4);
+    for (const char* field : {"tls_certificates", "tls_psk"}) {
+        json wrong = object;
+        wrong["nbd"]["tls"] = "on";
+        wrong["nbd"][field] = "/x";
+        EXPECT_TRUE(parse_state(dump_json(wrong), "x.json")) << field;
+        wrong["nbd"][field] = cut;
+        EXPECT_FALSE(parse_state(dump_json(wrong), "x.json")) << field;
+    }
+    object["nbd"]["uris"] = {cut};
+    EXPECT_FALSE(parse_state(dump_json(object), "x.json"));
+}
+
 TEST(StateFile, of_another_version_says_so) {
     json object = *parse_json(to_file_text(example()));
     object["version"] = 2;
