@@ -149,17 +149,26 @@ void Kernel::start_timeout(io::Completion& completion) {
 // As io_uring has it: what is carried out already is not taken back (-EALREADY), a wait is.
 void Kernel::start_cancel(io::Completion& completion) {
     io::Completion* target = completion.operation.target;
-    for (const auto& task : tasks_) {
+    for (auto& task : tasks_) {
         if (!task->in_use || task->completion != target) continue;
         if (!task->timeout) return complete(completion, -EALREADY);
+        forget(task);
         complete(*target, -ECANCELED);
-        task->completion = nullptr;  // its event finds nothing to do
         return complete(completion, 0);
     }
     for (const auto& [fd, endpoint] : endpoints_) {
         if (endpoint->cancel(*this, *target)) return complete(completion, 0);
     }
     complete(completion, -ENOENT);
+}
+
+// Its event finds nothing to do.
+void Kernel::forget(std::unique_ptr<Task>& task) {
+    task->completion = nullptr;
+    task->kernel = nullptr;
+    machine_.cancelled.push_back(std::shared_ptr<Task>(std::move(task)));
+    std::swap(task, tasks_.back());
+    tasks_.pop_back();
 }
 
 // ---- The image ----
@@ -341,20 +350,25 @@ i32 Kernel::sync(Task& task) {
     if (machine_.prng.chance(machine_.faults.sync_error)) {
         disk.lose(task.mark);
         disk.sync(task.mark);
+        sync_failed_ = true;
         return -EIO;
     }
     disk.sync(task.mark);
     if (sync_errors_told_ == disk.writeback_errors()) return 0;
     sync_errors_told_ = disk.writeback_errors_told = disk.writeback_errors();
+    sync_failed_ = true;
     return -EIO;
 }
 
 void Kernel::task_happens(Event& event) {
     Task& task = static_cast<Task&>(event);
+    if (!task.kernel) return;
     Kernel& kernel = *task.kernel;
     if (task.timeout) {
-        if (task.completion) kernel.complete(*task.completion, task.result);
-        return kernel.drop_task(task);
+        io::Completion& completion = *task.completion;
+        const i32 result = task.result;
+        kernel.drop_task(task);
+        return kernel.complete(completion, result);
     }
     if (!task.early && task.result == 0) kernel.carry_out(task);
     kernel.finish(task);
@@ -383,21 +397,19 @@ void Kernel::finish(Task& task) {
 void Kernel::kill() {
     dead_ = true;
     waiting_.clear();
-    for (const auto& task : tasks_) {
-        if (!task->in_use) continue;
+    for (std::size_t i = tasks_.size(); i-- > 0;) {
+        if (!tasks_[i]->in_use) continue;
+        Task& task = *tasks_[i];
         // A sync that fails with nobody there to hear of it is more than a kill.
-        const bool carried = task->early || task->timeout || !task->completion ||
-                             task->completion->operation.code == Code::fdatasync;
-        if (!carried && task->scheduled && task->result == 0 && machine_.prng.below(2) == 0) {
-            carry_out(*task);
-        }
-        if (!task->timeout) --machine_.inflight;
-        if (task->worker && task->scheduled) --workers_busy_;
-        task->timeout = true;  // only the event is left of it
-        io::Completion* completion = std::exchange(task->completion, nullptr);
-        if (!task->scheduled) drop_task(*task);
-        if (completion) complete(*completion, -ECANCELED);
+        const bool syncs = task.completion->operation.code == Code::fdatasync;
+        const bool undecided = !task.early && !task.timeout && !syncs && task.scheduled;
+        if (undecided && task.result == 0 && machine_.prng.below(2) == 0) carry_out(task);
+        if (!task.timeout) --machine_.inflight;
+        io::Completion& completion = *task.completion;
+        task.scheduled ? forget(tasks_[i]) : drop_task(task);
+        complete(completion, -ECANCELED);
     }
+    workers_busy_ = 0;
     signals_.clear();
 }
 

@@ -71,8 +71,10 @@ struct Machine {
     u64 latency_ns_max = 200'000;
     Refusals refusals;
     u32 direct_alignment = 512;  // of offsets, lengths and memory
-    u64 operations = 0;          // on the image, started by all kernels
-    u64 inflight = 0;            // of them
+    // Timeouts that were cancelled: their moment comes all the same, after their kernel maybe.
+    std::vector<std::shared_ptr<void>> cancelled;
+    u64 operations = 0;  // on the image, started by all kernels
+    u64 inflight = 0;    // of them
 };
 
 class Kernel final : public io::Kernel {
@@ -110,6 +112,8 @@ public:
     void nudge() { wants_turn_(context_); }
     // Something is to be handed over or to be delivered.
     bool busy() const { return !queued_.empty() || !ready_.empty(); }
+    // A sync has failed here: whoever was there to hear of it is poisoned.
+    bool sync_failed() const { return sync_failed_; }
     // No event of it is to come: it may be destroyed.
     bool quiet() const { return free_.size() == tasks_.size(); }
     u32 workers_limit() const { return workers_limit_; }
@@ -138,6 +142,7 @@ private:
     static bool is_disk(const io::Operation& operation);
     Task& take_task(io::Completion& completion);
     void drop_task(Task& task);
+    void forget(std::unique_ptr<Task>& task);
 
     Machine& machine_;
     const u32 number_;
@@ -156,6 +161,7 @@ private:
     u64 pass_ns_ = 0;
     u64 passes_ = 0;
     bool dead_ = false;
+    bool sync_failed_ = false;
     u64 sync_errors_told_ = 0;  // of the disk's, through the buffered file of this kernel
 };
 

@@ -177,6 +177,12 @@ bool Life::stopped() const {
     });
 }
 
+bool Life::poisoned() const {
+    return device_->poisoned() || std::ranges::any_of(hosts_, [](const auto& host) {
+               return host->kernel->sync_failed();
+           });
+}
+
 void Life::kill() {
     for (const auto& host : hosts_) host->kernel->kill();
     if (tenants_) tenants_->killed();

@@ -29,7 +29,8 @@ public:
     bool freezing() const { return freezing_; }
     void thaw();
     void resize(u64 bytes) { backing_->resize(bytes); }
-    bool poisoned() const { return device_->poisoned(); }
+    // What its state file says, or would have said a moment later.
+    bool poisoned() const;
 
     // The ports have ended: the lanes end, and then the loops, as soon as nothing is in flight.
     void quiesce();

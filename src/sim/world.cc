@@ -177,6 +177,7 @@ void World::die(bool power_cut) {
     clients_.pause();
     may_change_ = false;
     note(What::killed, lives_, 0);
+    const bool poisoned = life_->poisoned();
     life_->kill();
     for (const auto& port : ports_) port->killed(power_cut);
     pass_time_until([&] { return !changing_; }, "a change that the kill met");
@@ -184,7 +185,7 @@ void World::die(bool power_cut) {
     wind_up();
     if (!wrong_.empty()) return;
     for (const auto& port : ports_) port->clear();
-    poisoned_ = life_->poisoned();
+    poisoned_ = poisoned;
     life_.reset();
     if (power_cut) oracle_.power_cut();
     static_cast<void>(something_is_wrong());
@@ -256,7 +257,9 @@ void World::mishap() {
         oracle_.truncated(bytes);
         note(What::truncated, 0, static_cast<i64>(bytes));
     }
-    if (config_.misdirect > 0 && clients_.sent() == config_.misdirect) disk_.misdirect_next = true;
+    if (config_.misdirect > 0 && clients_.sent() >= config_.misdirect) {
+        disk_.misdirect_next = !std::exchange(misdirected_, true);
+    }
     const auto wishes = static_cast<u32>(config_.changes + config_.resizes);
     if (!changing_ && prng_.chance(1000 * wishes)) change_start();
 }

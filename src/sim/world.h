@@ -73,6 +73,7 @@ private:
     bool changing_ = false;
     bool may_change_ = false;
     bool poisoned_ = false;
+    bool misdirected_ = false;
     u64 lives_ = 0;
     std::string wrong_;
 };
