@@ -71,7 +71,7 @@ public:
             wait_for_either(signals->fd(), attention->fd());
         }
         end();
-        if (status && !(*backing)->geometry().read_only) status = (*backing)->sync();
+        if (status && !(*backing)->geometry().read_only) status = device.sync_at_end();
         return status;
     }
 

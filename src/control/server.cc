@@ -518,7 +518,7 @@ Status Server::take_down() {
     if (!shards_.stop()) {
         give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
     }
-    if (live_ && !state_.read_only) keep_first(backing_->sync());
+    if (live_ && !state_.read_only) keep_first(device_->sync_at_end());
     const Status removed = transports_.remove();
     keep_first(removed);
     socket_.reset();

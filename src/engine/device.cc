@@ -50,4 +50,14 @@ void Device::inherit_poison() {
         backing_.path());
 }
 
+Status Device::sync_at_end() const {
+    if (poisoned()) {
+        return fail_errno(EIO,
+                          "{}: what was written last may not be on stable storage: a sync failed "
+                          "while the device was in use; check the file system under it",
+                          backing_.path());
+    }
+    return backing_.sync();
+}
+
 }  // namespace ringloop::engine

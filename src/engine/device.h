@@ -32,6 +32,9 @@ public:
     void poison(Errno cause);
     // The same of a server before this one, whose users are still there. Before any shard exists.
     void inherit_poison();
+    // The last sync, after which nobody will ask again (control thread, at detach; it waits). Fails
+    // for a poisoned device even where the kernel has forgotten why by now.
+    Status sync_at_end() const;
     bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
     // On the thread of whoever noticed; must not block. Set before any shard exists.
     void (*on_poisoned)(void*) = nullptr;

@@ -279,6 +279,13 @@ TEST_F(ShardTest, FailsEveryFlushAfterAFailedSync) {
     expect_answer(plain, Errno::ok);
 }
 
+// Of the kernel, who tells of lost pages only once, a sync at detach would hear nothing.
+TEST_F(ShardTest, FailsTheLastSyncAfterAFailedSync) {
+    EXPECT_TRUE(world.device().sync_at_end());
+    world.device().poison(Errno::io);
+    EXPECT_FALSE(world.device().sync_at_end());
+}
+
 TEST_F(ShardTest, FailsAFlushWhoseSyncSucceededAfterAnotherShardsFailed) {
     TestRequest& flush = start(Op::flush);
     world.device().poison(Errno::io);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: any
-# timeout: 120
+# timeout: 180
 # The disk below fails while a device uses it: whoever asks gets EIO, nobody hangs, and once a sync
 # has failed, none succeeds any more: the kernel may have dropped what it could not write, and would
 # not tell a second time. Reads and writes work again when the disk does.
