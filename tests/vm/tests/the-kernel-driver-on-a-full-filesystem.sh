@@ -1,16 +1,13 @@
 #!/bin/bash
 # kernel: 6.12
 # timeout: 90
-# Reports, without judging, what the kernel's loop driver loses where ringloop must lose nothing.
+# The test of full filesystems can fail: the kernel's loop driver (Debian's 6.12, until it is
+# repaired) loses what it acknowledged where ringloop must lose nothing.
 source "$(dirname "$0")/../lib.sh"
-source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-mkfs.ext4 -q -m0 "$RAW_DISK" 320M
-mount -o data=journal "$RAW_DISK" /mnt
-fallocate -l $(($(df --output=avail -k /mnt | tail -n 1) - 6 * 1024))K /mnt/filler
-truncate -s 12M /mnt/image
-device=$(losetup --find --show /mnt/image)
 status=0
-"$RINGLOOP_TREE/tests/vm/tools/acknowledged.py" --block 524288 "$device" /mnt/image || status=$?
-echo "the kernel's loop driver: exit status $status"
-losetup -d "$device"
+"$RINGLOOP_TREE/tests/full_disk.py" --device loop --folder /dev/shm --filesystem ext4-journal \
+    --mode buffered --block 512K --fills 4 --json result.json || status=$?
+((status == 0 || status == 1)) || die "exit status $status, expected 0 or 1"
+((status == 1)) || skip "the driver of Linux $(uname -r) loses nothing here: it was repaired"
+grep -q '"first_lost": "fill' result.json || die "no place of a loss: $(<result.json)"
