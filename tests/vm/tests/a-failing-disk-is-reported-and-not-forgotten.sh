@@ -16,6 +16,7 @@ detach_poisoned() {
     assert_refused "may not be on stable storage" "$RINGLOOP" detach "$device"
 }
 
+start_client
 make_disk
 now="the disk works"
 attach --direct-io=on "$disk"

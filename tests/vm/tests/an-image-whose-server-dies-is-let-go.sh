@@ -29,6 +29,7 @@ serve() {
     wait_until 20 is_served
 }
 
+start_client
 for direct in auto off; do
     serve
     attach --direct-io=$direct share/image

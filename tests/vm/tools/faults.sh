@@ -22,29 +22,44 @@ disk_fails() { disk_becomes error; }
 writes_fail() { disk_becomes flakey "$RAW_DISK" 0 0 1800 1 error_writes; }
 writes_vanish() { disk_becomes flakey "$RAW_DISK" 0 0 1800 1 drop_writes; }
 
-# on_device OPERATION [OFFSET [LETTER]]: prints "ok", what was read, or the name of the error.
-# OPERATION: read or write, with O_DIRECT, 64 KiB; sync.
-on_device() {
-    timeout 30 python3 -ESc '
+# start_client: one process for all that is done on devices, for starting one takes long in here.
+start_client() {
+    coproc client {
+        exec python3 -ESuc '
 import errno, mmap, os, sys
-device, operation, offset, letter = sys.argv[1:]
-disk = os.open(device, os.O_RDWR | os.O_DIRECT)
 data = mmap.mmap(-1, 65536)
-try:
+
+def do(disk, operation, offset, letter):
     if operation == "read":
-        os.preadv(disk, [data], int(offset))
-        print(data[:1].decode() if data[:] == data[:1] * len(data) else "mixed")
-    elif operation == "write":
+        os.preadv(disk, [data], offset)
+        return data[:1].decode() if data[:] == data[:1] * len(data) else "mixed"
+    if operation == "write":
         data[:] = letter.encode() * len(data)
-        print("ok" if os.pwrite(disk, data, int(offset)) == len(data) else "short")
-    else:
-        os.fsync(disk)
-        print("ok")
-except OSError as error:
-    print(errno.errorcode[error.errno])' "$device" "$1" "${2:-0}" "${3:-x}"
+        return "ok" if os.pwrite(disk, data, offset) == len(data) else "short"
+    os.fsync(disk)
+    return "ok"
+
+for line in sys.stdin:
+    device, operation, offset, letter = line.split()
+    disk = os.open(device, os.O_RDWR | os.O_DIRECT)
+    try:
+        print(do(disk, operation, int(offset), letter))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+    os.close(disk)'
+    }
+    on_exit "kill $client_PID 2>/dev/null || true"
 }
 
-# expect OPERATION ... RESULT, as of on_device: the last word is what it must print.
+# on_device OPERATION [OFFSET [LETTER]]: sets $result: "ok", what was read, or the error's name.
+# OPERATION: read or write, with O_DIRECT, 64 KiB; sync.
+on_device() {
+    echo "$device $1 ${2:-0} ${3:-x}" >&"${client[1]}"
+    read -rt 30 result <&"${client[0]}" || die "'$*' has not ended after 30 s while $now"
+}
+
+# expect OPERATION ... RESULT, as of on_device: the last word is what must come of it.
 expect() {
-    assert_eq "$(on_device "${@:1:$#-1}")" "${!#}" "the result of '${*:1:$#-1}' while $now"
+    on_device "${@:1:$#-1}"
+    assert_eq "$result" "${!#}" "the result of '${*:1:$#-1}' while $now"
 }
