@@ -1,6 +1,6 @@
 #!/bin/bash
 # kernel: any
-# timeout: 240
+# timeout: 300
 # Power is lost at many points of a recorded load on ext4: each time the filesystem mounts, is clean
 # to e2fsck, and has every file whose fsync had returned. POINTS=1000 tries more of them.
 source "$(dirname "$0")/../lib.sh"
