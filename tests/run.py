@@ -4,7 +4,8 @@
     tests/run.py [--only STAGE,...] [--preset PRESET,...] [-k PATTERN] [-j N]
 
 The stages, in their order: tidy (the rules of the house, clang-format, clang-tidy), unit (for each
-preset: build, ctest), blackbox (tests/*.sh and tests/blackbox/*.sh against build/release/ringloop),
+preset: build, ctest), sim (the server on a simulated kernel for an hour of its time, and every
+planted defect), blackbox (tests/*.sh and tests/blackbox/*.sh against build/release/ringloop),
 hostile (clients of its NBD server that lie or break off), interop (clients and suites that others
 wrote), fuzz (each fuzzer for a minute) and vm (tests/vm, once a kernel). Passing groups take one
 line, whatever fails is shown in full, a skipped test says why. The last line reads
@@ -36,7 +37,7 @@ BUILD = ROOT / "build"
 RESULTS = BUILD / "test"
 BINARY = BUILD / "release" / "ringloop"
 
-STAGES = ("tidy", "unit", "blackbox", "hostile", "interop", "fuzz", "vm")
+STAGES = ("tidy", "unit", "sim", "blackbox", "hostile", "interop", "fuzz", "vm")
 PRESETS = ("release", "asan", "tsan")
 KERNELS = ("6.12", "6.1")
 
@@ -49,6 +50,9 @@ FUZZ_S = 11
 FUZZ_AT_ONCE = 2
 FUZZ_TIMEOUT_S = 90
 VM_TIMEOUT_S = 1500
+SIM_HOURS = 1
+SIM_AT_ONCE = 2
+SIM_TIMEOUT_S = 900
 SKIPPED = 77
 # Programs that a person runs, beside the tests in the same folder.
 NOT_A_TEST = ("demo.sh",)
@@ -325,6 +329,35 @@ def run_hostile(report, options):
                         time.monotonic() - start, done.stdout)
 
 
+# ---- the simulator -----------------------------------------------------------------------------
+
+
+def run_sim(report, options):
+    """Another seed for each commit: a run that fails names its own, and so can be had again."""
+    with report.stage("sim"):
+        if re.search(options.pattern, "simulated"):
+            commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+            first = int(commit[:10], 16) if re.fullmatch("[0-9a-f]{40}", commit) else 1
+            seeds = [first + half * 1_000_000_000 for half in range(SIM_AT_ONCE)]
+            with concurrent.futures.ThreadPoolExecutor(SIM_AT_ONCE) as pool:
+                for seed, (done, seconds) in zip(seeds, pool.map(run_simulator, seeds)):
+                    report.test("sim", f"nothing is wrong from seed {seed} on",
+                                "FAIL" if done.returncode else "PASS", seconds, done.stdout)
+                    if done.returncode == 0:
+                        report.show(last_line(done.stdout))
+    if re.search(options.pattern, "mutants"):
+        with report.stage("sim/mutants"):
+            done = run(["tests/mutants/run.py", "-j", options.jobs])
+            read_case_lines(report, "sim/mutants", done)
+
+
+def run_simulator(seed):
+    start = time.monotonic()
+    done = run(["timeout", "-k", "10", str(SIM_TIMEOUT_S), "build/release/ringloop-sim",
+                "--seed", str(seed), "--simulated-hours", str(SIM_HOURS / SIM_AT_ONCE)])
+    return done, time.monotonic() - start
+
+
 # ---- fuzzers -----------------------------------------------------------------------------------
 
 
@@ -468,6 +501,8 @@ def main():
         for preset in options.preset:
             if build(report, options, preset, built):
                 run_unit(report, options, preset)
+    if "sim" in options.only and build(report, options, "release", built):
+        run_sim(report, options)
     if "blackbox" in options.only and build(report, options, "release", built):
         run_blackbox(report, options)
     if "hostile" in options.only and build(report, options, "release", built):

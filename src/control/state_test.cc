@@ -26,8 +26,8 @@ DeviceState example() {
             .policy = "linux-4.0",
             .charge = "/tenants/a",
             .lane_idle_s = 7,
-            .poisoned = true,
             .pid = 42,
+            .poisoned = true,
             .phase = Phase::live,
             .started_at = "2025-01-31T12:00:00Z",
             .boot_id = "6f3e"};

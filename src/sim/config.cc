@@ -100,7 +100,7 @@ void draw_server(Config& config, Prng& prng) {
     config.tenants = prng.below(3) == 0 ? prng.between(1, 4) : 0;
     config.faults.lanes_refused = static_cast<u32>(prng.below(2) * prng.below(200'000));
     config.faults.lanes_killed = static_cast<u32>(prng.below(2) * prng.below(200'000));
-    config.latency_us_max = prng.skewed(20, 20'000);
+    config.latency_us_max = prng.skewed(20, 50'000);
     if (config.sparse && prng.below(3) == 0) {
         config.free_pages = prng.between(1, config.device_bytes / page_bytes);
     }

@@ -1,6 +1,6 @@
 #include "sim/kernel.h"
 
-#include <linux/falloc.h>
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 

@@ -257,9 +257,8 @@ void World::mishap() {
         oracle_.truncated(bytes);
         note(What::truncated, 0, static_cast<i64>(bytes));
     }
-    if (config_.misdirect > 0 && clients_.sent() >= config_.misdirect) {
-        disk_.misdirect_next = !std::exchange(misdirected_, true);
-    }
+    const bool lies = config_.misdirect > 0 && clients_.sent() >= config_.misdirect;
+    if (lies && !std::exchange(misdirected_, true)) disk_.misdirect_next = true;
     const auto wishes = static_cast<u32>(config_.changes + config_.resizes);
     if (!changing_ && prng_.chance(1000 * wishes)) change_start();
 }

@@ -151,7 +151,8 @@ def main():
                 print(f"    {(noticed or {}).get('error', 'nobody noticed')}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(chosen) - failures} noticed, {failures} not")
+    if options.json:
+        print(f"{len(chosen) - failures} noticed, {failures} not")
     return 1 if failures or not chosen else 0
 
 

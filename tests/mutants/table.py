@@ -79,7 +79,8 @@ MUTANTS = (
     Mutant("merge-across-cgroups", "requests of two cgroups become one", PLUG,
            " && transfer.cgroup == request.cgroup &&", " &&", test="engine_test:*Plug*"),
     Mutant("end-off-by-one", "a request may end one sector behind the device", DEVICE,
-           "if (!request.range.fits(size_now())) {", "if (!request.range.fits(size_now() + 512)) {"),
+           "if (!request.range.fits(size_now())) {",
+           "if (!request.range.fits(size_now() + 512)) {"),
     Mutant("offset-forgotten", "data goes where the image begins and not the device", BACKING,
            "        .file = direct ? handle.direct : handle.buffered,\n"
            "        .offset = offset_ + access.range.offset,",
@@ -98,7 +99,8 @@ MUTANTS = (
            "return Kind::zero_unmap;"),
     Mutant("zeroes-not-written", "zeroes that cannot be punched are not written either", DISPATCH,
            "        if (transfer.op == Op::write_zeroes) {\n            zeroes_start(transfer);",
-           "        if (transfer.op == Op::write_zeroes) {\n            finish(transfer, Errno::ok);"),
+           "        if (transfer.op == Op::write_zeroes) {\n"
+           "            finish(transfer, Errno::ok);"),
     # ---- Answers.
     Mutant("answered-twice", "a request is answered twice", DISPATCH,
            "    lane.answered(request);\n", "    lane.answered(request);\n"
