@@ -5,7 +5,7 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := release
-.PHONY: release run test soak bench bench-seeds bench-lanes bench-programs install deps \
+.PHONY: release run test sim soak bench bench-seeds bench-lanes bench-programs install deps \
 	deps-when-missing format clean help
 
 release: ## build build/release/ringloop
@@ -21,6 +21,9 @@ run: deps-when-missing release ## attach an image, format, mount, write, check a
 
 test: deps-when-missing ## build and run every test; TEST_ARGS="--only unit -k plug" for a part
 	@tests/run.py $(TEST_ARGS)
+
+sim: deps-when-missing release ## run the server on a simulated kernel; SIM_ARGS="--minutes 5"
+	@build/release/ringloop-sim $(if $(SIM_ARGS),$(SIM_ARGS),--minutes 1)
 
 soak: deps-when-missing release ## load a device for an hour, killing it; SOAK_ARGS="--minutes 5"
 	@tests/soak/soak.py $(SOAK_ARGS)

@@ -126,10 +126,23 @@ def try_one(mutant, commands):
     return mutant, noticed, time.monotonic() - begin
 
 
+def table_of(results):
+    lines = ["| defect | noticed by | after so many operations |", "| --- | --- | --- |"]
+    for mutant, noticed in results:
+        if noticed is None:
+            lines.append(f"| {mutant.what} | **nobody** | |")
+            continue
+        simulated = noticed["by"] == "ringloop-sim"
+        work = f"{noticed['operations']:,} in {noticed['runs']} runs" if simulated else ""
+        lines.append(f"| {mutant.what} | `{noticed['by']}` | {work} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--json", type=pathlib.Path, help="write what noticed each, and when")
+    parser.add_argument("--table", type=pathlib.Path,
+                        help="write what noticed each, and when, as docs/testing.md has it")
     parser.add_argument("names", nargs="*", metavar="MUTANT")
     options = parser.parse_args()
     unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
@@ -137,12 +150,12 @@ def main():
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
     commands = compile_commands()
-    failures, results = 0, {}
+    failures, results = 0, []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for mutant, noticed, seconds in pool.map(lambda one: try_one(one, commands), chosen):
             caught = noticed is not None and "error" not in noticed
             failures += not caught
-            results[mutant.name] = {"what": mutant.what, **(noticed or {})}
+            results.append((mutant, noticed if caught else None))
             print(f"{'PASS' if caught else 'FAIL'} {mutant.name} {seconds:.1f} s", flush=True)
             if caught:
                 print(f"    {noticed['by']}, {noticed['runs']} runs, {noticed['operations']} "
@@ -151,8 +164,8 @@ def main():
                 print(f"    {(noticed or {}).get('error', 'nobody noticed')}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.json:
-        print(f"{len(chosen) - failures} noticed, {failures} not")
+    if options.table:
+        options.table.write_text(table_of(results), encoding="utf-8")
     return 1 if failures or not chosen else 0
 
 
