@@ -75,7 +75,7 @@ struct Life::Host : Event {
 };
 
 Life::Life(const Config& config, Machine& machine, u64 device_bytes, bool poisoned)
-    : config_(config), machine_(machine) {
+    : machine_(machine) {
     backing_ = backing::Backing::simulate(geometry_of(config, config.device_bytes),
                                           config.offset_pages * page_bytes, sector_bytes);
     backing_->resize(device_bytes);

@@ -53,7 +53,6 @@ private:
     static void seat_turns(Event& event);
     static void shard_is_frozen(void* life);
 
-    const Config& config_;
     Machine& machine_;
     std::unique_ptr<backing::Backing> backing_;
     std::unique_ptr<engine::Device> device_;
