@@ -162,8 +162,6 @@ def main():
                       f"operations: {noticed['reason']}", flush=True)
             else:
                 print(f"    {(noticed or {}).get('error', 'nobody noticed')}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.table:
         options.table.write_text(table_of(results), encoding="utf-8")
     return 1 if failures or not chosen else 0
