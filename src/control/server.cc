@@ -50,7 +50,7 @@ public:
           ready_(std::move(ready)),
           directory_(std::move(directory)) {}
 
-    int run();
+    int run() noexcept;
 
 private:
     Status start();
@@ -113,18 +113,16 @@ private:
     Status started_;  // why it never became ready, if so
 };
 
-int Server::run() {
+// What is thrown all the same ends the process here (main.cc): nothing may be destroyed under
+// threads.
+int Server::run() noexcept {
     started_ = caught([this] { return start(); });
-    if (started_) {
-        const Status served = serve_until_told();
-        const Status ended = take_down();
-        return end(served ? ended : served);
-    }
-    const Status undone = caught([this] { return take_down(); });
-    if (!undone) log::error("{}", undone.error().message);
-    // Half taken down, so nothing may be destroyed. The state file stays for `detach`.
-    if (!undone && undone.error().number == ENOMEM) std::_Exit(end(undone));
-    return end(undone);
+    const Status served = started_ ? caught([this] { return serve_until_told(); }) : Status();
+    const Status ended = caught([this] { return take_down(); });
+    if (!started_ && !ended) log::error("{}", ended.error().message);
+    // Half taken down: the same. The state file stays for `detach`.
+    if (!ended && ended.error().number == ENOMEM) std::_Exit(end(ended));
+    return end(served ? ended : served);
 }
 
 // Between two steps the person may have given up; inside each, every wait is bounded.

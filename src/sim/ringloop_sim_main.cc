@@ -1,10 +1,12 @@
 // ringloop-sim: the server on a simulated kernel, run after run, each from a seed of its own.
 // docs/testing.md tells how to read what it prints.
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <optional>
 
 #include "base/log.h"
@@ -16,6 +18,8 @@
 
 namespace ringloop::sim {
 namespace {
+
+constexpr int exit_interrupted = 130;
 
 struct Options {
     std::optional<u64> seed;
@@ -29,6 +33,16 @@ struct Options {
     u64 story = 20'000;
     u32 shrink_s = 60;
 };
+
+// ^C ends after the run that is under way, with what came of those before; a second one at once.
+volatile std::sig_atomic_t interrupted = 0;
+
+void end_when_asked() {
+    struct sigaction action{};
+    action.sa_handler = [](int) { interrupted = 1; };
+    action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
+    for (const int number : {SIGINT, SIGTERM}) ::sigaction(number, &action, nullptr);
+}
 
 u64 seed_from_clock() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -98,7 +112,7 @@ struct Total {
 };
 
 bool enough(const Options& options, const Total& total, double minutes) {
-    if (options.runs > 0 && total.runs >= options.runs) return true;
+    if (interrupted || (options.runs > 0 && total.runs >= options.runs)) return true;
     if (options.minutes > 0 && minutes >= options.minutes) return true;
     if (options.simulated_hours > 0 && total.hours >= options.simulated_hours) return true;
     return options.runs == 0 && options.minutes == 0 && options.simulated_hours == 0 &&
@@ -121,6 +135,8 @@ int run_all(const Options& options, u64 seed) {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 60;
     };
     fmt::print("commit {}, seeds from {} on\n", RINGLOOP_COMMIT, seed);
+    std::fflush(stdout);
+    end_when_asked();
     Total total;
     for (; !enough(options, total, minutes()); ++seed) {
         const auto config = configure(options, seed);
@@ -136,7 +152,7 @@ int run_all(const Options& options, u64 seed) {
         "{} runs, {} jobs, {} operations, {:.2f} simulated hours in {:.1f} minutes: "
         "nothing is wrong\n",
         total.runs, total.jobs, total.operations, total.hours, minutes());
-    return 0;
+    return interrupted ? exit_interrupted : 0;
 }
 
 int run(int argc, char** argv) {
