@@ -7,8 +7,8 @@ source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/crash.sh"
 
-points=${POINTS:-20}
+points=${POINTS:-12}
 crash_on_disk ext4 64 40
-points=${POINTS:-6}
+points=${POINTS:-4}
 crash_in_file ext4 20 ext4 96 --direct-io=off
 assert_nothing_left

@@ -14,7 +14,7 @@ mark=$(dmesg_mark)
 in_cgroup server "$RINGLOOP" attach --charge issuer --queues 2 "$(make_image 96M)" >device
 device=$(<device)
 
-DEVICE=$device SECONDS_TO_RUN=25 in_cgroup tenant \
+DEVICE=$device SECONDS_TO_RUN=40 in_cgroup tenant \
     fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
 load=$!
 on_exit "kill $load 2>/dev/null"
