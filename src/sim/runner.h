@@ -14,8 +14,8 @@ struct Outcome {
     Verdict verdict;       // of a run that did not crash
 };
 
-// Once, in a child process that is given seconds_max of real time. `keep` > 0: a run that fails
-// tells the last `keep` events that have to do with it, on stdout.
+// Once, in a child process that is given seconds_max of the processor's time. `keep` > 0: a run
+// that fails tells the last `keep` events that have to do with it, on stdout.
 Outcome run_apart(const Config& config, u64 keep = 0, u32 seconds_max = 30);
 
 // A configuration that fails too and has less of everything; tries for at most seconds_max.

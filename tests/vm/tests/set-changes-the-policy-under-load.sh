@@ -9,7 +9,7 @@ policies=(linux-3.19 linux-4.0 linux-4.0-capped linux-4.4 linux-5.14 loop-nowait
     auto)
 mark=$(dmesg_mark)
 attach --queues 2 "$(make_image 96M)"
-DEVICE=$device SECONDS_TO_RUN=12 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
+DEVICE=$device SECONDS_TO_RUN=20 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
 load=$!
 on_exit "kill $load 2>/dev/null"
 
