@@ -49,7 +49,7 @@ FUZZ_NBD_S = 20
 FUZZ_S = 11
 FUZZ_AT_ONCE = 2
 FUZZ_TIMEOUT_S = 90
-VM_TIMEOUT_S = 1500
+VM_TIMEOUT_S = 2000
 SIM_HOURS = 1
 SIM_AT_ONCE = 2
 SIM_TIMEOUT_S = 900
@@ -387,7 +387,7 @@ def run_fuzzer(name):
 
 VM_RUNNER = ROOT / "tests" / "vm" / "run.py"
 VM_AT_ONCE = 2
-VM_PARTS = 2
+VM_PARTS = 3
 VM_OTHER_KERNEL = re.compile(r"^# kernel: *(?!any\b)(\S+)", re.MULTILINE)
 VM_LAST_LINE = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")
 
@@ -403,7 +403,7 @@ def vm_tests(pattern, kernel):
 
 
 def run_vm(report, options):
-    """A guest keeps one processor busy, so there are two at a time, and two of each kernel."""
+    """A guest keeps one processor busy, so there are two at a time; what is left is short."""
     guests = []
     for kernel in options.kernel:
         tests = vm_tests(options.pattern, kernel)
