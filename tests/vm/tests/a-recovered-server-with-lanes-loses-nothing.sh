@@ -11,7 +11,7 @@ make_cgroup server
 make_cgroup tenant
 in_cgroup server "$RINGLOOP" attach --charge issuer --lane-idle 50 "$(make_image 96M)" >device
 device=$(<device)
-DEVICE=$device SECONDS_TO_RUN=15 in_cgroup tenant \
+DEVICE=$device SECONDS_TO_RUN=25 in_cgroup tenant \
     fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
 load=$!
 on_exit "kill $load 2>/dev/null"
