@@ -9,7 +9,6 @@ namespace ringloop::sim {
 // A shard is used from within its loop only: a completion that its kernel delivers stands for the
 // message by which another thread would have come.
 struct InProcess::Door : io::Completion {
-    InProcess* port = nullptr;
     Seat* seat = nullptr;
     std::deque<Slot*> waiting;
     bool busy = false;
@@ -52,7 +51,6 @@ void InProcess::start(Server& server) {
     doors_.clear();
     for (Seat& seat : server.seats) {
         doors_.push_back(std::make_unique<Door>());
-        doors_.back()->port = this;
         doors_.back()->seat = &seat;
     }
 }

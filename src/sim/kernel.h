@@ -116,8 +116,6 @@ public:
     bool sync_failed() const { return sync_failed_; }
     // No event of it is to come: it may be destroyed.
     bool quiet() const { return free_.size() == tasks_.size(); }
-    u32 workers_limit() const { return workers_limit_; }
-    Machine& machine() { return machine_; }
     u32 number() const { return number_; }
 
 private:

@@ -58,7 +58,6 @@ public:
 
     void add(const Entry& entry);
     u64 hash() const { return hash_; }
-    u64 count() const { return count_; }
     // Oldest first.
     std::vector<Entry> last() const;
 

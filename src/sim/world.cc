@@ -207,8 +207,7 @@ bool World::all_ended() const {
 
 template <typename Condition>
 bool World::pass_time_until(Condition condition, const char* what) {
-    const u64 begin = timeline_.steps();
-    u64 progress = begin;
+    u64 progress = timeline_.steps();
     u64 answers = oracle_.answers();
     while (wrong_.empty() && !condition()) {
         if (answers != oracle_.answers()) {

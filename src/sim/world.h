@@ -30,7 +30,6 @@ public:
 
     Verdict run();
     const Trace& trace() const { return trace_; }
-    ByteRange wrong_range() const { return oracle_.wrong_range(); }
 
 private:
     enum class End : u8 { drain, kill, power_cut };
