@@ -151,13 +151,14 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device,
     return end_server(directory, state, std::move(claim), deadline, options.force);
 }
 
-void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid) {
+void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std::string& since) {
     directory.remove_strays();
     const auto names = directory.names();
     if (!names) return;
     for (const std::string& name : *names) {
         const auto state = directory.read_state(name);
-        if (!state || state->pid != server_pid || state->phase != Phase::starting) continue;
+        // Another device may have had a server of this number, long ago.
+        if (!state || state->pid != server_pid || state->started_at < since) continue;
         // Fails when somebody else cleans up already.
         static_cast<void>(remove_dead(directory, name, {.timeout_ms = 0, .force = true}));
     }

@@ -15,8 +15,9 @@ struct DetachOptions {
 // Returns when the device, its node, its server and its files are gone. EBUSY names who holds it.
 Status detach(const RuntimeDir& directory, const KnownDevice& device, const DetachOptions& options);
 
-// What a server left that died before its device was usable. It has no users, so nothing waits.
-void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid);
+// What a new server left that was started at `since` (utc_now) or later, and died before anybody was
+// told of its device, which may have been usable by then. It has no users, so nothing waits.
+void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std::string& since);
 
 // Asks the server of a device. A server that is starting or does not answer is an error.
 inline constexpr u64 answer_timeout_ms = 2'000;  // of a question that is answered at once

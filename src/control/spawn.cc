@@ -113,6 +113,15 @@ private:
     const int exceptions_;
 };
 
+// A server whose start failed undoes everything before it ends, unless it lacks the memory or is
+// killed. A device with users stays as it is, for the next recovery. Returns the wait status.
+int see_to_end(pid_t pid, WhenInterrupted when_interrupted, const std::string& since) {
+    const int status = wait_for_end(pid, Deadline(undo_timeout_ms));
+    if (when_interrupted == WhenInterrupted::leave) return status;
+    if (const auto directory = RuntimeDir::open()) remove_leftovers_of(*directory, pid, since);
+    return status;
+}
+
 Error end_without_word(int status) {
     if (WIFSIGNALED(status)) {
         return {EIO, fmt::format("the server was ended by signal {} before its device was ready",
@@ -160,6 +169,7 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments,
     std::vector<std::string> command = {"ringloop", "serve",
                                         fmt::format("--ready-fd={}", pipe->write.get())};
     command.insert(command.end(), arguments.begin(), arguments.end());
+    const std::string since = utc_now();
     const auto pid = SpawnSetup(pipe->write.get()).start(std::move(command));
     if (!pid) return std::unexpected(pid.error());
     const Undo undo(*pid);
@@ -171,21 +181,17 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments,
     }
     if (wakeup != Wakeup::line) {
         ::kill(*pid, SIGTERM);
-        wait_for_end(*pid, Deadline(undo_timeout_ms));
+        see_to_end(*pid, when_interrupted, since);
         if (wakeup == Wakeup::signal) return fail(EINTR, "interrupted");
         return fail(ETIMEDOUT, "the device was not ready after {} s", ready_timeout_ms / 1000);
     }
     std::string line = read_line_from(pipe->read.get());
     if (line.empty()) {
-        const int status = wait_for_end(*pid, Deadline(undo_timeout_ms));
-        // It had no time to undo what it did.
-        if (const auto directory = RuntimeDir::open()) remove_leftovers_of(*directory, *pid);
-        return std::unexpected(end_without_word(status));
+        return std::unexpected(end_without_word(see_to_end(*pid, when_interrupted, since)));
     }
     const auto told = parse_json(line);
     if (told && told->is_object() && told->contains("error") && (*told)["error"].is_string()) {
-        // It has undone everything before it spoke; its end makes that visible.
-        wait_for_end(*pid, Deadline(undo_timeout_ms));
+        see_to_end(*pid, when_interrupted, since);
         return std::unexpected(Error{EIO, (*told)["error"].get<std::string>()});
     }
     return line;

@@ -59,6 +59,10 @@ bool Oracle::changes(const Job& job) {
     return job.op == Op::write || job.op == Op::write_zeroes || job.op == Op::discard;
 }
 
+// Of a write that ends behind the device the part before that may happen, as of any that fails: the
+// kernel's nbd driver negotiates no size, and a long write goes piece by piece.
+u64 Oracle::end_of(const Job& job) const { return std::min(job.range.end(), device_.length); }
+
 void Oracle::sent(Job& job) {
     job.started = ++order_;
     job.stamp = 0;
@@ -80,8 +84,8 @@ void Oracle::sent(Job& job) {
                 .detail = detail,
                 .number = job.number,
                 .range = job.range});
-    if (!changes(job) || job.beyond) return;
-    for (u64 at = job.range.offset; at < job.range.end(); at += sector_bytes) {
+    if (!changes(job)) return;
+    for (u64 at = job.range.offset; at < end_of(job); at += sector_bytes) {
         Versions& versions = sectors_[at / sector_bytes];
         settle(versions);
         versions.push_back({.job = job.number, .stamp = job.stamp, .start = job.started});
@@ -107,6 +111,7 @@ void Oracle::answered(Job& job, i32 error) {
             wrong(job.range, fmt::format("job {} ends behind the device and was done", job.number));
         }
         if (job.op == engine::Op::read) readers_.erase(job.started);
+        if (changes(job)) note(job, false);
         return;
     }
     // Whatever the file system lacks, the server finds another way; only a discard may do nothing.
@@ -125,12 +130,12 @@ void Oracle::lost(Job& job) {
     ++order_;
     trace_.add({.at_ns = timeline_.now_ns(), .what = What::lost, .number = job.number});
     if (job.op == engine::Op::read) readers_.erase(job.started);
-    if (changes(job) && !job.beyond) note(job, false);
+    if (changes(job)) note(job, false);
 }
 
 // `ok`: it has happened, whole and exactly.
 void Oracle::note(Job& job, bool ok) {
-    for (u64 at = job.range.offset; at < job.range.end(); at += sector_bytes) {
+    for (u64 at = job.range.offset; at < end_of(job); at += sector_bytes) {
         Versions& versions = sectors_[at / sector_bytes];
         for (Version& version : versions) {
             if (version.job == job.number && version.end == 0) {

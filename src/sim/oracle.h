@@ -62,6 +62,7 @@ private:
     void wrong(ByteRange range, std::string text);
     std::string candidates(const Versions& versions) const;
     static bool changes(const Job& job);
+    u64 end_of(const Job& job) const;
 
     Disk& disk_;
     const ByteRange device_;

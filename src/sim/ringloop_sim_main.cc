@@ -160,9 +160,11 @@ int run(int argc, char** argv) {
     CLI::App app("Runs ringloop's server on a simulated kernel and disk, and checks each answer.");
     app.add_option("--seed", options.seed, "of the first run (default: from the clock)");
     app.add_option("--runs", options.runs, "so many runs, each from the next seed");
-    app.add_option("--minutes", options.minutes, "as many runs as fit");
+    app.add_option("--minutes", options.minutes, "as many runs as fit")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--simulated-hours", options.simulated_hours,
-                   "as many runs as make so many hours of virtual time");
+                   "as many runs as make so many hours of virtual time")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--set", options.settings, "NAME=NUMBER: a field of the run, not drawn")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
