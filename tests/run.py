@@ -174,9 +174,10 @@ def build(report, options, preset, built):
             start = time.monotonic()
             done = run(["cmake", "--preset", preset])
             if done.returncode == 0:
-                # The other tests run the release build; of the rest only unit tests are run.
+                # The other tests run the release build; of the rest only unit tests are run, and
+                # the fuzzers, which share their objects with those.
                 targets = {"release": ["all", "native_benchmarks"],
-                           "fuzz": ["fuzzers"]}.get(preset, ["unit_tests"])
+                           "asan": ["unit_tests", "fuzzers"]}.get(preset, ["unit_tests"])
                 # On to the end, whatever fails: all the errors at once.
                 done = run(["cmake", "--build", "--preset", preset, "-j", options.jobs,
                             "--target", *targets, "--", "-k", "0"])
@@ -376,7 +377,7 @@ def run_fuzzer(name):
     found.mkdir(parents=True)
     seconds = FUZZ_NBD_S if name.startswith("nbd_") else FUZZ_S
     start = time.monotonic()
-    done = run(["timeout", "-k", "10", str(FUZZ_TIMEOUT_S), f"build/fuzz/{name}",
+    done = run(["timeout", "-k", "10", str(FUZZ_TIMEOUT_S), f"build/asan/{name}",
                 f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1",
                 f"-artifact_prefix={found}/", str(found),
                 f"fuzz/corpus/{name.removesuffix('_fuzz')}"])
@@ -509,7 +510,7 @@ def main():
         run_hostile(report, options)
     if "interop" in options.only and build(report, options, "release", built):
         run_cases(report, options, "interop")
-    if "fuzz" in options.only and build(report, options, "fuzz", built):
+    if "fuzz" in options.only and build(report, options, "asan", built):
         run_fuzz(report, options)
     if "vm" in options.only and build(report, options, "release", built):
         run_vm(report, options)

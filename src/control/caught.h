@@ -22,6 +22,10 @@ Status caught(const Step& step) {
     } catch (const std::bad_alloc&) {
         return fail(ENOMEM, "{}", out_of_memory_text);
     } catch (const std::system_error& error) {
+        // pthread_create(3) knows one error for all that a thread may lack.
+        if (error.code() == std::errc::resource_unavailable_try_again) {
+            return fail(EAGAIN, "no thread can be started: memory, or the limit of processes");
+        }
         return fail(error.code().value(), "{}", error.what());
     } catch (const std::exception& error) {
         return fail(EIO, "{}", error.what());

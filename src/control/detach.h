@@ -15,7 +15,7 @@ struct DetachOptions {
 // Returns when the device, its node, its server and its files are gone. EBUSY names who holds it.
 Status detach(const RuntimeDir& directory, const KnownDevice& device, const DetachOptions& options);
 
-// What a new server left that was started at `since` (utc_now) or later, and died before anybody was
+// What a new server left that was started at `since` (utc_now) or later and died before anybody was
 // told of its device, which may have been usable by then. It has no users, so nothing waits.
 void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std::string& since);
 

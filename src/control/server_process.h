@@ -1,0 +1,98 @@
+// One server: the steps from an image to a device (server_start.cc), what it answers while the
+// device lives, and the way back (server.cc). Control thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "control/answers.h"
+#include "control/attention.h"
+#include "control/control_socket.h"
+#include "control/lanes.h"
+#include "control/ready.h"
+#include "control/runtime_dir.h"
+#include "control/server.h"
+#include "control/shard_threads.h"
+#include "control/signals.h"
+#include "control/socket_transport.h"
+#include "control/transports.h"
+
+namespace ringloop::control {
+
+class Server {
+public:
+    Server(const ServeRequest& request, Signals signals, Attention attention, ReadyPipe ready,
+           RuntimeDir directory)
+        : request_(request),
+          signals_(std::move(signals)),
+          attention_(std::move(attention)),
+          ready_(std::move(ready)),
+          directory_(std::move(directory)) {}
+
+    int run() noexcept;
+
+private:
+    Status start();
+    Status choose_transport();
+    Status claim_name();
+    Status claim_socket_name();
+    Status claim_dead_device();
+    Status open_backing();
+    void note_poison();
+    Status bind_sockets();
+    Status create_device();
+    Status create_block_device();
+    Status announce_device(const std::string& path);
+    Status claim_own_name(const std::string& path);
+    std::optional<DeviceState::Nbd> nbd_state() const;
+    Status start_shards();
+    Status bring_up();
+    std::string ready_line() const;
+    Status announce();
+    Status check_wanted();
+
+    Status serve_until_told();
+    void flush_users() const;
+    LiveDevice live_device();
+
+    Status take_down();
+    [[noreturn]] void give_up(Error error);
+    int end(const Status& ended);
+
+    bool recovering() const { return !request_.recover_name.empty(); }
+    bool sockets_alone() const { return options_.transport == TransportChoice::socket; }
+    bool background() const { return request_.ready_fd.has_value(); }
+    Status start_log(const std::string& name) const;
+
+    const ServeRequest& request_;
+    Signals signals_;
+    Attention attention_;
+    ReadyPipe ready_;
+    RuntimeDir directory_;
+
+    // In the order in which start() makes them; take_down() goes backwards.
+    DeviceOptions options_;
+    std::string note_;  // which transport was chosen, where that needs saying
+    std::vector<Inherited> inherited_;
+    std::optional<NameLock> lock_;
+    std::unique_ptr<backing::Backing> backing_;
+    std::unique_ptr<SocketTransport> sockets_;  // until transports_ has it
+    Hardening hardening_;
+    std::optional<engine::Device> device_;
+    Lanes lanes_;
+    std::optional<ServiceSettings> service_settings_;
+    Transports transports_;
+    UniqueFd request_mark_;
+    ShardThreads shards_;
+    std::string backend_identifier_;
+    DeviceState state_;
+    std::optional<ControlSocket> socket_;
+    std::optional<Question> stopper_;  // waits to hear how the end went
+    bool live_ = false;
+    Status started_;  // why it never became ready, if so
+};
+
+}  // namespace ringloop::control

@@ -1,0 +1,345 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "control/dispatching.h"
+#include "control/files.h"
+#include "control/harden.h"
+#include "control/nbd_transport.h"
+#include "control/notify.h"
+#include "control/resize.h"
+#include "control/server_process.h"
+#include "control/wait.h"
+#include "frontend/nbd/kernel_device.h"
+
+namespace ringloop::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr u64 dead_requests_timeout_ms = 30'000;
+constexpr u64 dead_sockets_patience_ms = 5'000;
+
+}  // namespace
+
+// Between two steps the person may have given up; inside each, every wait is bounded.
+Status Server::start() {
+    if (recovering()) {
+        TRY(claim_dead_device());
+    } else {
+        TRY(choose_transport());
+        TRY(claim_name());
+    }
+    TRY(open_backing());
+    TRY(lanes_.open(options_, recovering() ? state_.queues : queues_of(options_), options_.depth));
+    TRY(bind_sockets());
+    // While its library can be found: the file system of /usr may be one that is left.
+    if (options_.transport == TransportChoice::nbd) TRY(nbd::prepare_kernel_calls());
+    hardening_ = harden_process();
+    TRY(check_wanted());
+    TRY(create_device());
+    TRY(check_wanted());
+    TRY(start_shards());
+    TRY(check_wanted());
+    TRY(bring_up());
+    TRY(check_wanted());
+    return announce();
+}
+
+// Before the image is opened: without a block device it is opened in another way.
+Status Server::choose_transport() {
+    options_ = request_.options;
+    if (!background()) {
+        auto inherited = inherited_sockets();
+        if (!inherited) return std::unexpected(std::move(inherited).error());
+        inherited_ = std::move(*inherited);
+    }
+    if (options_.transport != TransportChoice::automatic) return {};
+    if (!inherited_.empty()) {
+        options_.transport = TransportChoice::socket;
+        return {};
+    }
+    const Decision decision = decide_transport();
+    options_.transport = decision.transport;
+    if (decision.reason.empty()) return {};
+    note_ = fmt::format("using --transport {}: {}", to_text(decision.transport), decision.reason);
+    return {};
+}
+
+// A name that was asked for is claimed before anything else is touched.
+Status Server::claim_name() {
+    if (options_.name.empty()) {
+        return options_.transport == TransportChoice::socket ? claim_socket_name() : Status();
+    }
+    auto lock = directory_.lock(options_.name);
+    if (!lock) return std::unexpected(std::move(lock).error());
+    const auto stale = directory_.read_state(options_.name);
+    if (!stale && stale.error().number != ENOENT) {
+        return fail(EEXIST, "{}; remove this file", stale.error().message);
+    }
+    if (stale) {
+        const auto remains = remains_of(*stale);
+        if (!remains) return std::unexpected(remains.error());
+        if (*remains != Remains::none) {
+            return fail(EEXIST,
+                        "name '{}' belongs to {}, whose server died: ringloop recover {} brings it "
+                        "back, ringloop detach {} removes it",
+                        options_.name, stale->device, options_.name, options_.name);
+        }
+    }
+    lock_ = std::move(*lock);
+    return start_log(options_.name);
+}
+
+// socket0, socket1 ...
+Status Server::claim_socket_name() {
+    auto lock = directory_.lock_first_free("socket");
+    if (!lock) return std::unexpected(std::move(lock).error());
+    lock_ = std::move(*lock);
+    return start_log(lock_->name());
+}
+
+Status Server::claim_dead_device() {
+    const std::string& name = request_.recover_name;
+    auto lock = directory_.lock(name);
+    if (!lock) return fail(EBUSY, "'{}' has a server already; nothing to recover", name);
+    if (!wait_until(Deadline(dead_requests_timeout_ms),
+                    [&] { return !directory_.has_requests(name); })) {
+        return fail(ETIMEDOUT,
+                    "'{}': requests of the dead server are still with the image; see that its disk "
+                    "or server answers, then recover again",
+                    name);
+    }
+    auto state = directory_.read_state(name);
+    if (!state && state.error().number == ENOENT) return fail(ENOENT, "no device named '{}'", name);
+    if (!state) return std::unexpected(std::move(state).error());
+    const auto remains = remains_of(*state);
+    if (!remains) return std::unexpected(remains.error());
+    if (*remains != Remains::recoverable) {
+        return fail(ENODEV, "{} cannot be recovered: {}; ringloop detach {} cleans up",
+                    state->device,
+                    *remains == Remains::none ? "the kernel does not have it any more"
+                                              : "it never became usable",
+                    name);
+    }
+    state_ = std::move(*state);
+    options_ = recover_options(state_);
+    lock_ = std::move(*lock);
+    return start_log(name);
+}
+
+// A server in the background has no terminal; what it says goes beside its state.
+Status Server::start_log(const std::string& name) const {
+    if (!background()) return {};
+    const std::string path = directory_.log_path(name);
+    TRY(log::to_file(path, log::Level::info));
+    // A failed assertion and the sanitizers write there too, and the caller's stderr is let go.
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!fd || ::dup2(fd.get(), STDERR_FILENO) < 0) return fail_errno(errno, "{}.log", name);
+    return {};
+}
+
+Status Server::open_backing() {
+    auto backing = backing::Backing::open(backing_options(options_));
+    if (!backing) return std::unexpected(std::move(backing).error());
+    backing_ = std::move(*backing);
+    if (recovering()) {
+        // The image may have grown since; no shard exists yet.
+        const u64 known = size_known_to_users(state_);
+        if (known < backing_->size_now()) backing_->resize(known);
+        state_.size_bytes = backing_->size_now();
+    }
+    device_.emplace(*backing_);
+    if (recovering() && state_.poisoned) device_->inherit_poison();
+    device_->on_poisoned = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
+    device_->on_poisoned_context = &attention_;
+    return {};
+}
+
+// While paths still mean what they meant to whoever wrote them.
+Status Server::bind_sockets() {
+    ExportOptions& exported = options_.exported;
+    TRY(make_absolute(exported.tls_certificates));
+    TRY(make_absolute(exported.tls_psk));
+    auto settings = ServiceSettings::create(exported, options_.depth, lanes_.peers());
+    if (!settings) return std::unexpected(std::move(settings).error());
+    service_settings_ = std::move(*settings);
+    const bool alone = options_.transport == TransportChoice::socket;
+    if (alone && exported.addresses.empty() && inherited_.empty()) {
+        auto address =
+            parse_address(fmt::format("unix:{}/{}.nbd", directory_.path(), lock_->name()));
+        if (!address) return std::unexpected(std::move(address).error());
+        exported.addresses.push_back(std::move(*address));
+    }
+    if (exported.addresses.empty() && inherited_.empty()) return {};
+    auto sockets = SocketTransport::bind(exported, std::move(inherited_), queues_of(options_),
+                                         recovering() ? dead_sockets_patience_ms : 0);
+    if (!sockets) return std::unexpected(std::move(sockets).error());
+    sockets_ = std::move(*sockets);
+    return {};
+}
+
+Status Server::create_device() {
+    if (!recovering() && options_.transport == TransportChoice::nbd) {
+        backend_identifier_ = new_backend_identifier();
+    }
+    const u32 service_shards =
+        std::max(sockets_ ? sockets_->queues() : 0,
+                 options_.transport == TransportChoice::nbd ? driver_connections(options_) : 0);
+    if (service_shards > 0) {
+        nbd::Service& service =
+            transports_.make_service(*device_, service_settings_->options(), service_shards);
+        if (sockets_) sockets_->use(service);
+    }
+    if (options_.transport != TransportChoice::socket) {
+        TRY(create_block_device());
+    } else if (!recovering()) {
+        TRY(announce_device(sockets_->device_path()));
+    }
+    if (sockets_) transports_.add(std::move(sockets_));
+    state_.transport = transports_.first().kind();
+    state_.queues = transports_.queues();  // the kernel may have clamped both
+    if (const u32 depth = transports_.first().depth(); depth > 0) state_.depth = depth;
+    device_->dispatch_by(dispatching_of(options_, state_.queues));
+    return {};
+}
+
+Status Server::create_block_device() {
+    const TransportContext context{.geometry = backing_->geometry(),
+                                   .size_bytes = backing_->size_now(),
+                                   .service = transports_.service(),
+                                   .service_shards = transports_.service_shards(),
+                                   .attention = &attention_,
+                                   .backend_identifier = backend_identifier_,
+                                   .issuers = lanes_.issuers()};
+    auto transport = recovering()
+                         ? take_over_transport(state_, context)
+                         : create_transport(options_, context, [this](const std::string& path) {
+                               return announce_device(path);
+                           });
+    if (!transport) return std::unexpected(std::move(transport).error());
+    transports_.add(std::move(*transport));
+    return {};
+}
+
+// The state file is there before its device, so that a server that dies in between leaves nothing
+// that detach could not find. While a device is taken over, the file describes the dead server.
+Status Server::announce_device(const std::string& path) {
+    if (options_.name.empty() && !sockets_alone()) TRY(claim_own_name(path));
+    const backing::Geometry& geometry = backing_->geometry();
+    state_ = {.name = lock_->name(),
+              .device = path,
+              .transport = options_.transport,
+              .nbd = nbd_state(),
+              .backing_file = backing_->path(),
+              .size_bytes = geometry.size,
+              .offset_bytes = options_.offset_bytes,
+              .sizelimit_bytes = options_.sizelimit_bytes,
+              .sector_size = geometry.sector_size,
+              .read_only = geometry.read_only,
+              .direct_io = geometry.direct,
+              .direct_io_reason = geometry.direct_reason,
+              .direct_io_requested = options_.direct_io,
+              .queues = queues_of(options_),
+              .depth = options_.depth,
+              .policy = policy_of(options_).name,
+              .workers_requested = options_.workers,
+              .charge = charge_of(options_),
+              .lane_idle_s = options_.lane_idle_s,
+              .pid = ::getpid(),
+              .phase = Phase::starting,
+              .started_at = utc_now(),
+              .boot_id = read_line("/proc/sys/kernel/random/boot_id")};
+    return directory_.write_state(state_);
+}
+
+std::optional<DeviceState::Nbd> Server::nbd_state() const {
+    if (!transports_.service()) return std::nullopt;
+    return DeviceState::Nbd{.exported = options_.exported,
+                            .uris = sockets_ ? sockets_->uris() : std::vector<std::string>{},
+                            .backend_identifier = backend_identifier_};
+}
+
+// Nobody may choose the name of a device (check_name), so whoever holds it is a server that is
+// just ending; the next device will do.
+Status Server::claim_own_name(const std::string& path) {
+    if (lock_) directory_.remove_files(std::move(*lock_));
+    lock_.reset();
+    auto lock = directory_.lock(path.substr(path.rfind('/') + 1));
+    if (!lock) return std::unexpected(std::move(lock).error());
+    lock_ = std::move(*lock);
+    return start_log(lock_->name());
+}
+
+Status Server::start_shards() {
+    auto mark = directory_.request_mark(*lock_);
+    if (!mark) return std::unexpected(std::move(mark).error());
+    request_mark_ = std::move(*mark);
+    TRY(lanes_.start(*backing_, *device_, transports_, request_mark_.get()));
+    return shards_.start(transports_, *device_, request_mark_.get(), &lanes_);
+}
+
+Status Server::bring_up() {
+    TRY(transports_.bring_up());
+    live_ = true;
+    return {};
+}
+
+// What is told to whoever waits for the device.
+std::string Server::ready_line() const {
+    json ready = to_json(state_, to_text(state_.phase));
+    if (!note_.empty()) {
+        ready["note"] = note_;
+        log::info("{}", note_);
+    }
+    ready["warnings"] = json::array();
+    if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
+        const std::string text = cut_text(options_.image, cut);
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    if (!lanes_.shortcoming().empty()) {
+        const std::string text = fmt::format("requests of {} are charged to the server: {}",
+                                             state_.device, lanes_.shortcoming());
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    return dump_json(ready);
+}
+
+// Everything that tells others: the state, the socket, and last the one who waits for us.
+Status Server::announce() {
+    auto socket = ControlSocket::listen(directory_.socket_path(lock_->name()));
+    if (!socket) return std::unexpected(std::move(socket).error());
+    socket_ = std::move(*socket);
+    state_.pid = ::getpid();
+    state_.started_at = utc_now();
+    state_.phase = Phase::live;
+    // Whatever may lack memory comes before the device counts as usable.
+    const std::string ready = ready_line();
+    TRY(directory_.write_state(state_));
+
+    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
+              format_size(state_.size_bytes),
+              state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
+              state_.depth, state_.policy,
+              state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,
+              state_.read_only ? ", read-only" : "");
+    notify_manager(fmt::format("READY=1\nSTATUS={} serves {}", state_.device, state_.backing_file));
+    const Status told = ready_.tell(ready);
+    return recovering() ? Status() : told;
+}
+
+// A device that is being taken over has users who wait for it. Half taken over it serves nobody,
+// and some kernels let nobody try again, so from there on it is finished whoever gave up.
+Status Server::check_wanted() {
+    if (recovering() && !transports_.empty()) return {};
+    if (signals_.arrived() != 0) return fail(EINTR, "interrupted");
+    if (ready_.broken()) return fail(EPIPE, "nobody waits for this device any more");
+    return {};
+}
+
+}  // namespace ringloop::control
