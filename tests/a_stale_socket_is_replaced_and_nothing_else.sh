@@ -11,7 +11,7 @@ END
 "$RINGLOOP" attach --nbd unix:stale.sock image >/dev/null
 assert_eq "$(nbdinfo --size "nbd+unix:///?socket=$TEST_DIR/stale.sock")" $((1 << 20)) "the size"
 # It is in use now; the one who has it keeps it.
-run_program "$RINGLOOP" attach --nbd unix:stale.sock image
+run_program "$RINGLOOP" attach --allow-overlap --nbd unix:stale.sock image
 assert_eq "$status" 1 "the exit code"
 assert_match "$stderr" "stale.sock: somebody listens there already"
 nbdinfo --size "nbd+unix:///?socket=$TEST_DIR/stale.sock" >/dev/null

@@ -24,7 +24,7 @@ refused() { # SOCKET CLIENT
     ! nbdinfo --size "$(uri_for "$1" "$2")" &>.refused || die "$2 was let in"
 }
 
-uri=$("$RINGLOOP" attach --name listed --tls require --tls-certificates server \
+uri=$("$RINGLOOP" attach --allow-overlap --name listed --tls require --tls-certificates server \
     --tls-authorize alice --nbd unix:listed image)
 assert_eq "$uri" "nbds+unix:///?socket=$TEST_DIR/listed" "the URI"
 nbdcopy --flush content "$(uri_for listed alice)"
@@ -38,7 +38,7 @@ refused listed impostor
 refused listed nobody
 
 # The whole name, and one of several.
-"$RINGLOOP" attach --name named --tls require --tls-certificates server \
+"$RINGLOOP" attach --allow-overlap --name named --tls require --tls-certificates server \
     --tls-authorize CN=carol --tls-authorize CN=alice,O=Example --nbd unix:named image >/dev/null
 assert_eq "$(nbdinfo --size "$(uri_for named alice)")" 3000001 "the size"
 refused named impostor
@@ -47,7 +47,8 @@ refused named bob
 
 # Without a list nobody is asked who he is.
 port=$(free_port)
-"$RINGLOOP" attach --name open --tls require --tls-certificates server --nbd unix:open \
+"$RINGLOOP" attach --allow-overlap --name open \
+    --tls require --tls-certificates server --nbd unix:open \
     --nbd "tcp:$port" image >/dev/null
 for client in alice bob impostor nobody; do
     assert_eq "$(nbdinfo --size "$(uri_for open "$client")")" 3000001 "the size for $client"

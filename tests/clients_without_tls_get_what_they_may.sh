@@ -11,7 +11,7 @@ printf 'content' >image
 keys=(--tls-psk keys.psk)
 export_name=(--export hidden --description secret)
 
-"$RINGLOOP" attach --name required --tls require "${keys[@]}" "${export_name[@]}" \
+"$RINGLOOP" attach --allow-overlap --name required --tls require "${keys[@]}" "${export_name[@]}" \
     --nbd unix:required image >/dev/null
 python3 - <<'END'
 import socket, struct
@@ -47,7 +47,8 @@ client.sendall(struct.pack(">QII", IHAVEOPT, 1, 6) + b"hidden")
 assert client.recv(1) == b"", "EXPORT_NAME was answered"
 END
 
-"$RINGLOOP" attach --name both --tls on "${keys[@]}" "${export_name[@]}" --nbd unix:both image \
+"$RINGLOOP" attach --allow-overlap \
+    --name both --tls on "${keys[@]}" "${export_name[@]}" --nbd unix:both image \
     >/dev/null
 python_nbd "$TEST_DIR/both" "$TEST_DIR/keys.psk" <<'END'
 import sys
@@ -65,10 +66,10 @@ END
 
 port=$(free_port)
 assert_refused "tcp:0.0.0.0:$port: .*--tls require.*--insecure" \
-    attach --tls on "${keys[@]}" --nbd "tcp:0.0.0.0:$port" image
+    attach --allow-overlap --tls on "${keys[@]}" --nbd "tcp:0.0.0.0:$port" image
 for way in "--tls require --tls-psk keys.psk" --insecure; do
     # shellcheck disable=SC2086
-    "$RINGLOOP" attach --name far $way --nbd "tcp:0.0.0.0:$port" image >/dev/null
+    "$RINGLOOP" attach --allow-overlap --name far $way --nbd "tcp:0.0.0.0:$port" image >/dev/null
     "$RINGLOOP" detach far
 done
 assert_nothing_left

@@ -17,8 +17,9 @@ loaded_by() { # TARGET
     pid=$("$RINGLOOP" status --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
     grep -o 'lib\(gnutls\|nl\)[^/]*\.so' "/proc/$pid/maps" | sort -u || true
 }
-"$RINGLOOP" attach --name plain --transport socket image >/dev/null
-"$RINGLOOP" attach --name secured --transport socket --tls on --tls-psk keys.psk image >/dev/null
+"$RINGLOOP" attach --allow-overlap --name plain --transport socket image >/dev/null
+"$RINGLOOP" attach --allow-overlap \
+    --name secured --transport socket --tls on --tls-psk keys.psk image >/dev/null
 assert_eq "$(loaded_by plain)" "" "what the server without TLS has loaded"
 assert_eq "$(loaded_by secured)" "libgnutls.so" "what the server with TLS has loaded"
 "$RINGLOOP" detach --all

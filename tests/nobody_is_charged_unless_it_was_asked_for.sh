@@ -36,7 +36,7 @@ for option in --reap-lanes --lane-idle=5; do
 done
 
 # A server that does not answer hides no other, one that died neither.
-"$RINGLOOP" attach --transport socket --name stopped image >/dev/null
+"$RINGLOOP" attach --allow-overlap --transport socket --name stopped image >/dev/null
 stopped=$(pid_of stopped)
 kill -STOP "$stopped"
 run_program "$RINGLOOP" list --lanes

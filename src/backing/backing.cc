@@ -13,6 +13,7 @@
 #include "backing/filesystem.h"
 #include "backing/geometry.h"
 #include "backing/image.h"
+#include "backing/image_lock.h"
 #include "base/log.h"
 
 namespace ringloop::backing {
@@ -40,6 +41,11 @@ std::unexpected<Error> about(const std::string& path, Error error) {
 Result<std::unique_ptr<Backing>> Backing::open(const Options& options) {
     Result<Image> image = open_image(options);
     if (!image) return std::unexpected(std::move(image).error());
+    if (options.lock) {
+        const LockRange range = {options.offset_bytes, options.sizelimit_bytes};
+        const Status locked = lock_image(image->fd.get(), range, image->read_only);
+        if (!locked) return about(options.path, locked.error());
+    }
     std::unique_ptr<Backing> backing(new Backing());
     if (Status status = backing->measure(std::move(*image), options); !status) {
         return about(options.path, std::move(status).error());

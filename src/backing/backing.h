@@ -33,6 +33,7 @@ struct Options {
     // Requests may begin and end at any byte, and the size is the image's to the byte. Buffered,
     // unless direct_io is on: then both are whole sectors after all.
     bool byte_granular = false;
+    bool lock = false;  // the part of the image that the device is: see image_lock.h
 };
 
 // What the device made of this backing looks like. Constant after open. Sizes in bytes.

@@ -31,6 +31,7 @@ struct DeviceTexts {
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
     std::optional<std::string> charge;
+    std::string partscan = "on";
     std::vector<std::string> nbd;
     std::string tls = "off";
     std::string request_max = "32M";
@@ -101,6 +102,13 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
         "--charge", [&texts](const std::string& charge) { texts.charge = charge; },
         "whom I/O is charged to: off, issuer or a cgroup's path [off]");
     verb.add_option("--lane-idle", options.lane_idle_s, lane_idle_text);
+    verb.add_option("--loop-ref", options.ref, "what the device is for [the image's path]");
+    verb.add_flag("--allow-overlap", options.allow_overlap,
+                  "others may have the same bytes of the image");
+    verb.add_option("--device", options.device, "this one: /dev/ublkbN or /dev/nbdN [a free one]");
+    verb.add_flag("--autoclear", options.autoclear, "ends when its last user has gone");
+    verb.add_option("--partscan", texts.partscan, "on or off: nodes for partitions [on]");
+    verb.add_flag("--watch-size", options.watch_size, "grows and shrinks as the image does");
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
 }
@@ -153,6 +161,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     recover.add_option("TARGET", parsed.recover.targets, "device, name, image or URI");
     recover.add_flag("-a,--all", parsed.recover.all, "every device whose server died");
     recover.add_flag("--json", parsed.recover.json, "print the devices as objects");
+
+    app.add_subcommand("losetup", "all of this in the words of losetup(8)");
 
     auto& doctor = *app.add_subcommand("doctor", "what this host can do, and what to change");
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
@@ -209,6 +219,10 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     TRY(read_transport(texts, options));
     TRY(read_export_texts(texts, options.exported));
 
+    if (texts.partscan != "on" && texts.partscan != "off") {
+        return fail(EINVAL, "--partscan {}: use on or off", texts.partscan);
+    }
+    options.partscan = texts.partscan == "on";
     options.offset_bytes = *offset;
     options.sizelimit_bytes = *sizelimit;
     // What does not fit is no sector size either; check_options refuses it.
@@ -278,9 +292,20 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     return parsed.doctor;
 }
 
+// How the program was called, or its first word: "losetup". The number of words to skip, 0: not so.
+int words_before_losetup(int count, const char* const* arguments) {
+    constexpr std::string_view word = "losetup";
+    const std::string_view program = count > 0 ? arguments[0] : "";
+    if (program.substr(program.rfind('/') + 1) == word) return 1;
+    return count > 1 && arguments[1] == word ? 2 : 0;
+}
+
 }  // namespace
 
 std::expected<Command, int> parse_arguments(int count, const char* const* arguments) {
+    if (const int skipped = words_before_losetup(count, arguments); skipped > 0) {
+        return Losetup{{arguments + skipped, arguments + count}};
+    }
     CLI::App app("Attach disk images as block devices, in user space, on io_uring.", "ringloop");
     app.set_version_flag("--version", "ringloop " + std::string(version));
     app.require_subcommand(1);

@@ -60,11 +60,17 @@ struct Recover {
     bool json = false;
 };
 
+// In the words of losetup(8), which it reads by itself: losetup_arguments.h.
+struct Losetup {
+    std::vector<std::string> arguments;
+};
+
 struct Doctor {
     bool json = false;
 };
 
-using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor>;
+using Command =
+    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup, Doctor>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

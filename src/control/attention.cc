@@ -23,16 +23,16 @@ void Attention::clear() const {
     [[maybe_unused]] const int read = ::eventfd_read(fd_.get(), &count);
 }
 
-Result<UniqueFd> watch_either(int first, int second) {
-    UniqueFd both(::epoll_create1(EPOLL_CLOEXEC));
-    if (!both) return fail_errno(errno, "epoll_create1");
-    for (const int fd : {first, second}) {
+Result<UniqueFd> watch_any(std::span<const int> fds) {
+    UniqueFd any(::epoll_create1(EPOLL_CLOEXEC));
+    if (!any) return fail_errno(errno, "epoll_create1");
+    for (const int fd : fds) {
         epoll_event event{.events = EPOLLIN, .data = {}};
-        if (::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+        if (::epoll_ctl(any.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
             return fail_errno(errno, "epoll_ctl");
         }
     }
-    return both;
+    return any;
 }
 
 }  // namespace ringloop::control

@@ -1,6 +1,8 @@
 // How another thread tells the control thread that there is something to look at.
 #pragma once
 
+#include <span>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -21,7 +23,7 @@ private:
     UniqueFd fd_;
 };
 
-// A descriptor that is readable when either is, as long as both are open.
-Result<UniqueFd> watch_either(int first, int second);
+// A descriptor that is readable when any of them is, as long as all are open.
+Result<UniqueFd> watch_any(std::span<const int> fds);
 
 }  // namespace ringloop::control

@@ -2,8 +2,12 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
+#include <cstdlib>
+
+#include "abi/blkpg.h"
 #include "base/unique_fd.h"
 #include "control/files.h"
 #include "control/holders.h"
@@ -58,6 +62,23 @@ Status wait_for_nodes(const std::string& device) {
         }
     }
     return {};
+}
+
+void remove_partitions(const std::string& device) {
+    if (!device.starts_with("/dev/")) return;
+    const UniqueFd disk(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!disk) return;
+    for (const BlockNode& node : nodes_of(device)) {
+        blkpg_partition partition{};
+        const std::string number =
+            read_line(fmt::format("/sys/class/block/{}/partition", node.name));
+        if (number.empty()) continue;  // the disk itself
+        partition.pno = std::atoi(number.c_str());
+        blkpg_ioctl_arg argument{
+            .op = BLKPG_DEL_PARTITION, .flags = 0, .datalen = sizeof partition, .data = &partition};
+        // EBUSY: somebody was quick enough to use it.
+        ::ioctl(disk.get(), BLKPG, &argument);
+    }
 }
 
 void use_no_scheduler(const std::string& device) {

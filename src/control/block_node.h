@@ -14,6 +14,10 @@ void load_module(const std::string& module, const std::vector<std::string>& argu
 // Waits until the disk can be opened and each partition that the kernel found has its node.
 Status wait_for_nodes(const std::string& device);
 
+// Of the partitions that the kernel found when the disk appeared: what reads the table again brings
+// them back.
+void remove_partitions(const std::string& device);
+
 // A disk with one hardware queue gets mq-deadline by default. Below us the image's own disk has a
 // scheduler, and our plug merges: a second one costs every request twice and sorts for no spindle.
 // The kernel's loop driver asks for none too (BLK_MQ_F_NO_SCHED_BY_DEFAULT). A kernel that has no

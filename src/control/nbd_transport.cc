@@ -102,6 +102,13 @@ Status check_same_disk(const DeviceState& state, u32 index, const TransportConte
 
 }  // namespace
 
+std::optional<std::string> first_free_nbd_device() {
+    for (u32 index = 0; index < indices_tried_max; ++index) {
+        if (!is_taken(index)) return nbd::kernel_device_path(index);
+    }
+    return std::nullopt;
+}
+
 u32 driver_connections(const DeviceOptions& options) {
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);  // more queues the driver does not make
     return std::clamp(options.queues.value_or(1), 1U, static_cast<u32>(std::max(cpus, 1L)));
@@ -133,9 +140,10 @@ Result<std::unique_ptr<Transport>> NbdTransport::create(const DeviceOptions& opt
 }
 
 // The driver would choose a free one too, but tell it only afterwards.
-Status NbdTransport::connect(const DeviceOptions&, const TransportContext& context,
+Status NbdTransport::connect(const DeviceOptions& options, const TransportContext& context,
                              const Announce& announce) {
-    for (u32 index = 0; index < indices_tried_max; ++index) {
+    const auto only = nbd::kernel_device_index(options.device);
+    for (u32 index = only.value_or(0); index < (only ? *only + 1 : indices_tried_max); ++index) {
         if (is_taken(index)) continue;
         const Status announced = announce(nbd::kernel_device_path(index));
         if (!announced && announced.error().number == EBUSY) continue;
@@ -144,6 +152,8 @@ Status NbdTransport::connect(const DeviceOptions&, const TransportContext& conte
         // EBUSY: somebody was faster, or just has it open.
         if (connected || connected.error().number != EBUSY) return connected;
     }
+    if (only)
+        return fail(EBUSY, "{} is in use; detach it, or attach without --device", options.device);
     return fail(EBUSY, "the first {} nbd devices are all in use: detach one", indices_tried_max);
 }
 

@@ -78,6 +78,8 @@ std::string new_backend_identifier();
 
 // Whether the driver is there, or can be loaded, and this user may ask it.
 Status nbd_usable();
+// The one that create() would try first at this moment; nullopt: none is left.
+std::optional<std::string> first_free_nbd_device();
 
 bool nbd_device_exists(const DeviceState& state);
 bool nbd_device_is_gone(const DeviceState& state);

@@ -43,7 +43,28 @@ Status check_dispatching(const DeviceOptions& options) {
                 workers, *options.queues, *options.queues, workers);
 }
 
+Status check_device(const DeviceOptions& options) {
+    if (options.device.empty()) return {};
+    const auto transport = transport_of_device(options.device);
+    if (!transport) return std::unexpected(transport.error());
+    if (options.transport == TransportChoice::automatic || options.transport == *transport) {
+        return {};
+    }
+    return fail(EINVAL, "--device {} and --transport {}: choose one", options.device,
+                to_text(options.transport));
+}
+
 }  // namespace
+
+Result<TransportChoice> transport_of_device(std::string_view device) {
+    constexpr std::string_view folder = "/dev/";
+    if (device.starts_with(folder) && is_device_name(device.substr(folder.size()))) {
+        const std::string_view name = device.substr(folder.size());
+        if (name.starts_with("ublkb")) return TransportChoice::ublk;
+        if (name.starts_with("nbd")) return TransportChoice::nbd;
+    }
+    return fail(EINVAL, "--device {}: use /dev/ublkbN or /dev/nbdN", device);
+}
 
 bool is_plain_name(std::string_view name) {
     return !name.empty() && name.size() <= name_chars_max && name[0] != '.' && name[0] != '-' &&
@@ -66,6 +87,10 @@ Status check_name(std::string_view name) {
 Status check_workers(u32 workers) {
     if (workers >= 1 && workers <= engine::workers_max) return {};
     return fail(EINVAL, "--workers {}: use 1 to {}", workers, engine::workers_max);
+}
+
+std::string ref_of(const DeviceOptions& options) {
+    return (options.ref.empty() ? options.image : options.ref).substr(0, ref_bytes_max);
 }
 
 std::string charge_of(const DeviceOptions& options) {
@@ -97,6 +122,10 @@ Status check_options(const DeviceOptions& options) {
     TRY(check_dispatching(options));
     if (!options.charge.empty()) TRY(check_charge(options.charge));
     TRY(check_lane_idle(options.lane_idle_s));
+    if (options.ref.size() > ref_bytes_max) {
+        return fail(EINVAL, "--loop-ref '{}': use at most {} bytes", options.ref, ref_bytes_max);
+    }
+    TRY(check_device(options));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
                         sector > sector_size_bytes_max)) {
@@ -128,7 +157,8 @@ backing::Options backing_options(const DeviceOptions& options) {
             .read_only = options.read_only,
             .direct_io = options.direct_io,
             .sector_size_bytes = options.sector_size_bytes,
-            .byte_granular = options.transport == TransportChoice::socket};
+            .byte_granular = options.transport == TransportChoice::socket,
+            .lock = !options.allow_overlap};
 }
 
 std::vector<std::string> serve_arguments(const DeviceOptions& options) {
@@ -153,6 +183,12 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.workers) add("--workers", *options.workers);
     if (!options.charge.empty()) add("--charge", options.charge);
     if (options.lane_idle_s != defaults.lane_idle_s) add("--lane-idle", options.lane_idle_s);
+    if (!options.ref.empty()) add("--loop-ref", options.ref);
+    if (options.allow_overlap) arguments.emplace_back("--allow-overlap");
+    if (!options.device.empty()) add("--device", options.device);
+    if (options.autoclear) arguments.emplace_back("--autoclear");
+    if (!options.partscan) arguments.emplace_back("--partscan=off");
+    if (options.watch_size) arguments.emplace_back("--watch-size");
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);

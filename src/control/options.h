@@ -16,6 +16,7 @@ namespace ringloop::control {
 inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
 inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
+inline constexpr u32 ref_bytes_max = 63;  // LO_NAME_SIZE and its NUL, include/uapi/linux/loop.h
 inline constexpr u32 lane_idle_default_s = 60;  // as the kernel's driver since 5.14
 inline constexpr u32 lane_idle_max_s = 24 * 3600;
 
@@ -45,7 +46,13 @@ struct DeviceOptions {
     // whoever issued each request, otherwise the path of one cgroup for all.
     std::string charge{};
     u32 lane_idle_s = lane_idle_default_s;  // after which a cgroup's lane ends
-    ExportOptions exported{};  // sockets beside the transport, and what their clients may do
+    std::string ref{};  // what the device is for, in the words of who attaches it; see ref_of
+    bool allow_overlap = false;  // of others who have the same bytes of the image
+    std::string device{};        // "/dev/ublkb3", "/dev/nbd1": this one; empty: the first free one
+    bool autoclear = false;      // ends when its last user has gone
+    bool partscan = true;        // partitions have nodes of their own
+    bool watch_size = false;     // takes the image's size whenever that changes
+    ExportOptions exported{};    // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
 };
@@ -55,6 +62,10 @@ Status check_options(const DeviceOptions& options);
 
 // Whether `charge` is nobody but the server.
 inline bool charges_server(std::string_view charge) { return charge.empty() || charge == "off"; }
+
+// --loop-ref, or the image as it was written: as losetup has it, and as long as its kernel keeps
+// it.
+std::string ref_of(const DeviceOptions& options);
 
 // "off", "issuer" or a path: what is shown of `options.charge`, and kept.
 std::string charge_of(const DeviceOptions& options);
@@ -69,6 +80,9 @@ Status check_lane_idle(u32 lane_idle_s);
 
 // Of checked options.
 const engine::Policy& policy_of(const DeviceOptions& options);
+
+// "/dev/ublkb3" or "/dev/nbd1" by itself; the transport that it belongs to.
+Result<TransportChoice> transport_of_device(std::string_view device);
 
 // How many queues a device has that may have as many as it likes. Not given: one where the policy
 // is of a driver that had one; otherwise one for each CPU and no more than there are workers, four

@@ -11,6 +11,7 @@
 #include "control/flush.h"
 #include "control/holders.h"
 #include "control/notify.h"
+#include "control/resize.h"
 #include "control/serve_stdio.h"
 #include "control/server_process.h"
 
@@ -45,7 +46,9 @@ void Server::note_poison() {
 }
 
 Status Server::serve_until_told() {
-    const auto watched = watch_either(signals_.fd(), attention_.fd());
+    std::vector<int> fds = {signals_.fd(), attention_.fd()};
+    if (upkeep_) fds.push_back(upkeep_->fd());
+    const auto watched = watch_any(fds);
     if (!watched) return std::unexpected(watched.error());
     for (;;) {
         auto question = socket_->next(watched->get());
@@ -54,6 +57,7 @@ Status Server::serve_until_told() {
             attention_.clear();
             note_poison();
             TRY(transports_.attend());
+            if (upkeep_ends_it()) return {};
             continue;
         }
         if (!*question) {
@@ -68,6 +72,41 @@ Status Server::serve_until_told() {
         }
         answer(**question, *text);
     }
+}
+
+// True: the last user has gone, and the device shall go with them.
+bool Server::upkeep_ends_it() {
+    if (!upkeep_ || !upkeep_->clear()) return false;
+    if (options_.watch_size) follow_image_size();
+    if (!options_.autoclear) return false;
+    const auto clients = transports_.clients();
+    const Upkeep::Clients users =
+        clients ? Upkeep::Clients{clients->connections, clients->accepted} : Upkeep::Clients{};
+    if (!upkeep_->last_user_left(users)) return false;
+    log::info("the last user of {} has gone: detaching it", state_.device);
+    return true;
+}
+
+// An image that cannot be followed is said once, not each second.
+void Server::follow_image_size() {
+    const auto measured = backing_->measure_again();
+    std::string trouble;
+    if (!measured) {
+        trouble = measured.error().message;
+    } else if (measured->size_bytes != backing_->size_now()) {
+        const auto resized = resize_device({*backing_, shards_, transports_}, state_);
+        if (resized) {
+            state_.size_bytes = resized->size_bytes;
+            log::info("{}", to_text(*resized, state_.device));
+            if (const Status written = directory_.write_state(state_); !written) {
+                trouble = written.error().message;
+            }
+        } else {
+            trouble = resized.error().message;
+        }
+    }
+    if (trouble != size_trouble_ && !trouble.empty()) log::warning("{}", trouble);
+    size_trouble_ = std::move(trouble);
 }
 
 LiveDevice Server::live_device() {
@@ -110,6 +149,7 @@ Status Server::take_down() {
     if (!shards_.stop()) {
         give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
     }
+    if (upkeep_) upkeep_->claim().reset();  // the kernel frees the disk after its last close
     if (live_ && !state_.read_only) keep_first(device_->sync_at_end());
     const Status removed = transports_.remove();
     keep_first(removed);

@@ -19,6 +19,7 @@
 #include "control/signals.h"
 #include "control/socket_transport.h"
 #include "control/transports.h"
+#include "control/upkeep.h"
 
 namespace ringloop::control {
 
@@ -40,6 +41,7 @@ private:
     Status claim_name();
     Status claim_socket_name();
     Status claim_dead_device();
+    Status open_image();
     Status open_backing();
     void note_poison();
     Status bind_sockets();
@@ -50,11 +52,14 @@ private:
     std::optional<DeviceState::Nbd> nbd_state() const;
     Status start_shards();
     Status bring_up();
+    Status look_after();
     std::string ready_line() const;
     Status announce();
     Status check_wanted();
 
     Status serve_until_told();
+    bool upkeep_ends_it();
+    void follow_image_size();
     void flush_users() const;
     LiveDevice live_device();
 
@@ -89,6 +94,8 @@ private:
     ShardThreads shards_;
     std::string backend_identifier_;
     DeviceState state_;
+    std::unique_ptr<Upkeep> upkeep_;  // null: nothing to look after
+    std::string size_trouble_;        // why the image's size was not taken, last
     std::optional<ControlSocket> socket_;
     std::optional<Question> stopper_;  // waits to hear how the end went
     bool live_ = false;

@@ -5,11 +5,13 @@
 
 #include "base/log.h"
 #include "base/size.h"
+#include "control/block_node.h"
 #include "control/dispatching.h"
 #include "control/files.h"
 #include "control/harden.h"
 #include "control/nbd_transport.h"
 #include "control/notify.h"
+#include "control/overlap.h"
 #include "control/resize.h"
 #include "control/server_process.h"
 #include "control/wait.h"
@@ -22,6 +24,7 @@ using nlohmann::json;
 
 constexpr u64 dead_requests_timeout_ms = 30'000;
 constexpr u64 dead_sockets_patience_ms = 5'000;
+constexpr u64 dead_lock_patience_ms = 10'000;
 
 }  // namespace
 
@@ -56,6 +59,11 @@ Status Server::choose_transport() {
         auto inherited = inherited_sockets();
         if (!inherited) return std::unexpected(std::move(inherited).error());
         inherited_ = std::move(*inherited);
+    }
+    if (!options_.device.empty()) {
+        const auto transport = transport_of_device(options_.device);
+        if (!transport) return std::unexpected(transport.error());
+        options_.transport = *transport;
     }
     if (options_.transport != TransportChoice::automatic) return {};
     if (!inherited_.empty()) {
@@ -142,10 +150,24 @@ Status Server::start_log(const std::string& name) const {
     return {};
 }
 
-Status Server::open_backing() {
-    auto backing = backing::Backing::open(backing_options(options_));
+// The lock of a dead server lasts until the last process that it forked has ended, too.
+Status Server::open_image() {
+    Result<std::unique_ptr<backing::Backing>> backing = fail(0, "");
+    wait_until(Deadline(recovering() ? dead_lock_patience_ms : 0), [&] {
+        backing = backing::Backing::open(backing_options(options_));
+        return backing || backing.error().number != EBUSY;
+    });
+    if (!backing && backing.error().number == EBUSY && !options_.allow_overlap) {
+        return std::unexpected(in_use_by_others(directory_, options_));
+    }
     if (!backing) return std::unexpected(std::move(backing).error());
     backing_ = std::move(*backing);
+    return {};
+}
+
+Status Server::open_backing() {
+    if (!recovering()) TRY(check_nesting(directory_, options_.image));
+    TRY(open_image());
     if (recovering()) {
         // The image may have grown since; no shard exists yet.
         const u64 known = size_known_to_users(state_);
@@ -249,6 +271,11 @@ Status Server::announce_device(const std::string& path) {
               .workers_requested = options_.workers,
               .charge = charge_of(options_),
               .lane_idle_s = options_.lane_idle_s,
+              .ref = ref_of(options_),
+              .allow_overlap = options_.allow_overlap,
+              .autoclear = options_.autoclear,
+              .partscan = options_.partscan,
+              .watch_size = options_.watch_size,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),
@@ -285,6 +312,17 @@ Status Server::start_shards() {
 Status Server::bring_up() {
     TRY(transports_.bring_up());
     live_ = true;
+    if (!options_.partscan) remove_partitions(state_.device);
+    return look_after();
+}
+
+// What has to be looked at from time to time, if anything.
+Status Server::look_after() {
+    if (!options_.autoclear && !options_.watch_size) return {};
+    auto upkeep = Upkeep::create(
+        state_, {.autoclear = options_.autoclear, .watch_size = options_.watch_size});
+    if (!upkeep) return std::unexpected(std::move(upkeep).error());
+    upkeep_ = std::move(*upkeep);
     return {};
 }
 

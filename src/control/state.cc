@@ -114,6 +114,7 @@ struct PathField {
 constexpr PathField backing_file_field = {"backing_file", "backing_file_hex",
                                           &DeviceState::backing_file};
 constexpr PathField charge_field = {"charge", "charge_hex", &DeviceState::charge};
+constexpr PathField ref_field = {"ref", "ref_hex", &DeviceState::ref};
 
 std::string read_path(Fields& fields, const PathField& field) {
     const std::string readable = fields.text(field.name, path_chars_max);
@@ -181,6 +182,12 @@ DeviceState read_fields(Fields& fields) {
     state.depth = fields.small("depth", 1, depth_max);
     read_dispatching(fields, state);
     read_charge(fields, state);
+    if (fields.has(ref_field.name)) state.ref = read_path(fields, ref_field);
+    if (state.ref.size() > ref_bytes_max) fields.refuse(ref_field.name);
+    if (fields.has("allow_overlap")) state.allow_overlap = fields.flag("allow_overlap");
+    if (fields.has("autoclear")) state.autoclear = fields.flag("autoclear");
+    if (fields.has("partscan")) state.partscan = fields.flag("partscan");
+    if (fields.has("watch_size")) state.watch_size = fields.flag("watch_size");
     if (fields.has("poisoned")) state.poisoned = fields.flag("poisoned");
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
@@ -233,6 +240,11 @@ DeviceOptions recover_options(const DeviceState& state) {
             .workers = state.workers_requested,
             .charge = state.charge,
             .lane_idle_s = state.lane_idle_s,
+            .ref = state.ref,
+            .allow_overlap = state.allow_overlap,
+            .autoclear = state.autoclear,
+            .partscan = state.partscan,
+            .watch_size = state.watch_size,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -270,6 +282,11 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"workers", workers_of(state)},
                    {"charge", state.charge},
                    {"lane_idle_s", state.lane_idle_s},
+                   {"ref", state.ref},
+                   {"allow_overlap", state.allow_overlap},
+                   {"autoclear", state.autoclear},
+                   {"partscan", state.partscan},
+                   {"watch_size", state.watch_size},
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};
@@ -290,7 +307,7 @@ std::string to_file_text(const DeviceState& state) {
     if (state.poisoned) object["poisoned"] = true;
     const std::string text = dump_json(object, true) + "\n";
     const auto read_back = parse_json(text);
-    for (const PathField& field : {backing_file_field, charge_field}) {
+    for (const PathField& field : {backing_file_field, charge_field, ref_field}) {
         const std::string& path = state.*field.path;
         if (!read_back || (*read_back)[field.name] != path) object[field.hex_name] = to_hex(path);
     }

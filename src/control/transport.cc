@@ -17,6 +17,19 @@ Decision decide_transport() {
             fmt::format("no block device: {}; {}", ublk.error().message, nbd.error().message)};
 }
 
+Result<std::string> first_free_device() {
+    const Decision decision = decide_transport();
+    std::optional<std::string> device;
+    switch (decision.transport) {
+        case TransportChoice::ublk: device = first_free_ublk_device(); break;
+        case TransportChoice::nbd: device = first_free_nbd_device(); break;
+        case TransportChoice::automatic:
+        case TransportChoice::socket: return fail(ENODEV, "{}", decision.reason);
+    }
+    if (!device) return fail(EBUSY, "all devices are in use: detach one");
+    return std::move(*device);
+}
+
 Result<std::unique_ptr<Transport>> create_transport(const DeviceOptions& options,
                                                     const TransportContext& context,
                                                     const Announce& announce) {

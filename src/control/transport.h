@@ -81,6 +81,10 @@ struct Decision {
 };
 Decision decide_transport();
 
+// "/dev/ublkb0": the block device that would be made now, if nobody is faster. An error: the host
+// has no driver for one, or all are in use.
+Result<std::string> first_free_device();
+
 // How many connections the nbd driver is given: one unless more are asked for, for the reason in
 // frontend/nbd/kernel_device.h.
 u32 driver_connections(const DeviceOptions& options);

@@ -40,7 +40,8 @@ bool is_taken(u32 id) { return path_exists(fmt::format("/sys/class/ublk-char/ubl
 // The driver would choose a free number too, but tell it only afterwards.
 Result<ublk::DeviceInfo> add_announced(ublk::Control& control, const DeviceOptions& options,
                                        const Announce& announce) {
-    for (u32 id = 0; id < ids_tried_max; ++id) {
+    const auto only = ublk::id_of(options.device);
+    for (u32 id = only.value_or(0); id < (only ? *only + 1 : ids_tried_max); ++id) {
         if (is_taken(id)) continue;
         const Status announced = announce(ublk::block_device_path(id));
         if (!announced && announced.error().number == EBUSY) continue;
@@ -50,6 +51,8 @@ Result<ublk::DeviceInfo> add_announced(ublk::Control& control, const DeviceOptio
         // EEXIST: another server was faster.
         if (info || info.error().number != EEXIST) return info;
     }
+    if (only)
+        return fail(EBUSY, "{} is in use; detach it, or attach without --device", options.device);
     return fail(EBUSY, "the first {} ublk devices are all in use: detach one", ids_tried_max);
 }
 
@@ -235,6 +238,13 @@ Status UblkTransport::remove() {
     char_fd_.reset();
     if (std::exchange(ownership_, Ownership::gone) != Ownership::added) return {};
     return remove_stopped(control_, info_.id);
+}
+
+std::optional<std::string> first_free_ublk_device() {
+    for (u32 id = 0; id < ids_tried_max; ++id) {
+        if (!is_taken(id)) return ublk::block_device_path(id);
+    }
+    return std::nullopt;
 }
 
 Status ublk_usable() {

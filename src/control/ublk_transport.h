@@ -65,6 +65,9 @@ private:
     u32 queues_open_ = 0;  // guarded by mutex_
 };
 
+// The one that create() would try first at this moment; nullopt: none is left.
+std::optional<std::string> first_free_ublk_device();
+
 // Whether the driver is there, or can be loaded, and this user may ask it.
 Status ublk_usable();
 

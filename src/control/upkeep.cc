@@ -1,0 +1,96 @@
+#include "control/upkeep.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "control/holders.h"
+
+namespace ringloop::control {
+namespace {
+
+// An unmounted filesystem lets go of its device without a word, and so does a file that grows.
+constexpr time_t period_s = 1;
+// mount(8) opens a device, looks what is on it, closes it, and only then mounts it.
+constexpr u32 quiet_ticks_min = 2;
+
+}  // namespace
+
+std::vector<std::string> users_among(std::vector<std::string> holders) {
+    std::erase_if(holders, [](const std::string& line) {
+        return line.find("(systemd-udevd) has it open") != std::string::npos ||
+               line.find("((udev-worker)) has it open") != std::string::npos;
+    });
+    return holders;
+}
+
+Result<std::unique_ptr<Upkeep>> Upkeep::create(const DeviceState& state, Wanted wanted) {
+    const bool block_device = state.transport != TransportChoice::socket;
+    std::unique_ptr<Upkeep> upkeep(new Upkeep(state.device, block_device));
+    TRY(upkeep->watch(wanted));
+    return upkeep;
+}
+
+Status Upkeep::watch(Wanted wanted) {
+    events_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    opens_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!events_ || !timer_ || !opens_) return fail_errno(errno, "cannot watch {}", device_);
+    for (const UniqueFd* fd : {&timer_, &opens_}) {
+        epoll_event event{.events = EPOLLIN, .data = {.fd = fd->get()}};
+        if (::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd->get(), &event) != 0) {
+            return fail_errno(errno, "cannot watch {}", device_);
+        }
+    }
+    if (wanted.autoclear && block_device_ &&
+        ::inotify_add_watch(opens_.get(), device_.c_str(), IN_OPEN | IN_CLOSE) < 0) {
+        return fail_errno(errno, "cannot watch {}", device_);
+    }
+    always_ticks_ = wanted.watch_size || (wanted.autoclear && !block_device_);
+    tick(always_ticks_);
+    return {};
+}
+
+void Upkeep::tick(bool wanted) {
+    const time_t seconds = wanted ? period_s : 0;
+    const itimerspec times = {.it_interval = {.tv_sec = seconds, .tv_nsec = 0},
+                              .it_value = {.tv_sec = seconds, .tv_nsec = 0}};
+    ::timerfd_settime(timer_.get(), 0, &times, nullptr);  // cannot fail with these
+}
+
+bool Upkeep::clear() {
+    std::array<char, 4096> events;  // that something happened is all that counts
+    const auto drain = [&events](int fd) {
+        bool any = false;
+        while (::read(fd, events.data(), events.size()) > 0) any = true;
+        return any;
+    };
+    const bool ticked = drain(timer_.get());
+    const bool opened = drain(opens_.get());
+    if (ticked) ++quiet_ticks_;
+    if (opened) quiet_ticks_ = 0;
+    return ticked || opened;
+}
+
+bool Upkeep::last_user_left(Clients clients) {
+    const bool in_use =
+        clients.now > 0 || (block_device_ && !users_among(holders_of(device_)).empty());
+    if (in_use || (!block_device_ && clients.ever > 0)) {
+        if (!used_ && !always_ticks_) tick(true);
+        used_ = true;
+    }
+    if (in_use) quiet_ticks_ = 0;
+    if (in_use || !used_) return false;
+    if (!block_device_) return true;
+    if (quiet_ticks_ < quiet_ticks_min) return false;
+    claim_.reset(::open(device_.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK));
+    // Empty: the kernel, or somebody of whom this process may not know, holds it still.
+    return static_cast<bool>(claim_);
+}
+
+}  // namespace ringloop::control
