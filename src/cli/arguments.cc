@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/output.h"
+#include "cli/parsed.h"
 #include "version.h"
 
 namespace ringloop::cli {
@@ -21,40 +22,6 @@ std::string policy_text() {
     }
     return fmt::format("{} [{}]", names, engine::default_policy().name);
 }
-
-// What the parser stores as text until it is checked.
-struct DeviceTexts {
-    std::string offset = "0";
-    std::string sizelimit = "0";
-    std::string sector_size = "0";
-    std::string direct_io = "auto";
-    std::string transport;  // not given: auto, or socket with --nbd alone
-    bool ublk = false;
-    std::optional<std::string> charge;
-    std::vector<std::string> nbd;
-    std::string tls = "off";
-    std::string request_max = "32M";
-    std::string inflight_max = "4M";
-};
-
-struct Texts {
-    DeviceTexts attach;
-    DeviceTexts serve;
-    int ready_fd = -1;
-};
-
-struct Parsed {
-    Texts texts;
-    Attach attach;
-    Serve serve;
-    Detach detach;
-    List list;
-    StatusOf status;
-    Resize resize;
-    Set set;
-    Recover recover;
-    Doctor doctor;
-};
 
 void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
     // One value each, so that none takes the image for its second.

@@ -1,0 +1,46 @@
+// What the parser fills, for the files that tell it the verbs (arguments*.cc) and nobody else.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+
+namespace ringloop::cli {
+
+// What the parser stores as text until it is checked.
+struct DeviceTexts {
+    std::string offset = "0";
+    std::string sizelimit = "0";
+    std::string sector_size = "0";
+    std::string direct_io = "auto";
+    std::string transport;  // not given: auto, or socket with --nbd alone
+    bool ublk = false;
+    std::optional<std::string> charge;
+    std::vector<std::string> nbd;
+    std::string tls = "off";
+    std::string request_max = "32M";
+    std::string inflight_max = "4M";
+};
+
+struct Texts {
+    DeviceTexts attach;
+    DeviceTexts serve;
+    int ready_fd = -1;
+};
+
+struct Parsed {
+    Texts texts;
+    Attach attach;
+    Serve serve;
+    Detach detach;
+    List list;
+    StatusOf status;
+    Resize resize;
+    Set set;
+    Recover recover;
+    Doctor doctor;
+};
+
+}  // namespace ringloop::cli
