@@ -64,7 +64,21 @@ struct Doctor {
     bool json = false;
 };
 
-using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor>;
+// To look at devices: what they do, rather than what they are.
+struct Stats {
+    std::string target;
+    bool watch = false;
+    double interval_s = 1;
+    bool json = false;
+};
+
+struct Metrics {
+    std::string target;
+    bool all = false;
+};
+
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor,
+                             Stats, Metrics>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -7,6 +7,10 @@
 
 #include "cli/arguments.h"
 
+namespace CLI {
+class App;
+}
+
 namespace ringloop::cli {
 
 // What the parser stores as text until it is checked.
@@ -18,6 +22,7 @@ struct DeviceTexts {
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
     std::optional<std::string> charge;
+    std::optional<std::string> metrics;
     std::vector<std::string> nbd;
     std::string tls = "off";
     std::string request_max = "32M";
@@ -41,6 +46,14 @@ struct Parsed {
     Set set;
     Recover recover;
     Doctor doctor;
+    Stats stats;
+    Metrics metrics;
 };
+
+// arguments_look.cc: stats, metrics, and --metrics of attach and serve.
+void add_look_verbs(CLI::App& app, Parsed& parsed);
+void add_metrics_option(CLI::App& verb, DeviceTexts& texts);
+// nullopt: another verb. An error is wrong usage.
+Result<std::optional<Command>> look_command_of(const std::string& verb, const Parsed& parsed);
 
 }  // namespace ringloop::cli

@@ -14,5 +14,7 @@ int run(const Resize& command);
 int run(const Set& command);
 int run(const Recover& command);
 int run(const Doctor& command);
+int run(const Stats& command);
+int run(const Metrics& command);
 
 }  // namespace ringloop::cli

@@ -27,12 +27,15 @@ Result<UniqueFd> watch_either(int first, int second) {
     UniqueFd both(::epoll_create1(EPOLL_CLOEXEC));
     if (!both) return fail_errno(errno, "epoll_create1");
     for (const int fd : {first, second}) {
-        epoll_event event{.events = EPOLLIN, .data = {}};
-        if (::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-            return fail_errno(errno, "epoll_ctl");
-        }
+        TRY(watch_too(both.get(), fd));
     }
     return both;
+}
+
+Status watch_too(int watched, int fd) {
+    epoll_event event{.events = EPOLLIN, .data = {}};
+    if (::epoll_ctl(watched, EPOLL_CTL_ADD, fd, &event) == 0) return {};
+    return fail_errno(errno, "epoll_ctl");
 }
 
 }  // namespace ringloop::control

@@ -23,5 +23,7 @@ private:
 
 // A descriptor that is readable when either is, as long as both are open.
 Result<UniqueFd> watch_either(int first, int second);
+// Then a third one with them.
+Status watch_too(int watched, int fd);
 
 }  // namespace ringloop::control

@@ -26,8 +26,8 @@ UniqueFd seqpacket_socket() {
 }
 
 // One packet; "" for the end of the connection, nullopt when it is too long or broken.
-std::optional<std::string> receive(int fd) {
-    std::string text(message_bytes_max, '\0');
+std::optional<std::string> receive(int fd, u32 bytes_max) {
+    std::string text(bytes_max, '\0');
     const ssize_t length = ::recv(fd, text.data(), text.size(), MSG_TRUNC);
     if (length < 0 || static_cast<std::size_t>(length) > text.size()) return std::nullopt;
     text.resize(static_cast<std::size_t>(length));
@@ -84,7 +84,7 @@ std::optional<Question> ControlSocket::read_question(int fd) {
         std::ranges::find_if(clients_, [fd](const Client& known) { return known.fd.get() == fd; });
     UniqueFd owned = std::move(client->fd);
     clients_.erase(client);
-    auto text = receive(fd);
+    auto text = receive(fd, message_bytes_max);
     if (!text || text->empty()) return std::nullopt;
     return Question{std::move(owned), std::move(*text)};
 }
@@ -120,14 +120,14 @@ Status Conversation::ask(std::string_view text) {
     return {};
 }
 
-Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline) {
+Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline) const {
     for (;;) {
         pollfd poll_fd{fd_.get(), POLLIN, 0};
         const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
         if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
         if (ready == 0) return fail(ETIMEDOUT, "the server does not answer");
         if (ready < 0) continue;
-        auto text = receive(fd_.get());
+        auto text = receive(fd_.get(), answer_bytes_max);
         if (!text || text->empty()) return std::nullopt;
         return std::move(*text);
     }

@@ -1,5 +1,5 @@
 // The socket on which a server answers questions: AF_UNIX, SOCK_SEQPACKET, mode 0600, one question
-// and one answer to a connection, each one packet of JSON of at most message_bytes_max. A client
+// and one answer to a connection, each one packet of JSON of bounded length. A client
 // that asks nothing in time, or too much, is dropped. Polled by the main thread; not the data path.
 #pragma once
 
@@ -14,7 +14,8 @@
 
 namespace ringloop::control {
 
-inline constexpr u32 message_bytes_max = 64 * 1024;
+inline constexpr u32 message_bytes_max = 64 * 1024;  // of a question
+inline constexpr u32 answer_bytes_max = 160 * 1024;  // below what a socket's buffer holds
 inline constexpr u32 clients_max = 16;
 inline constexpr u64 question_timeout_ms = 5'000;
 
@@ -58,7 +59,7 @@ public:
 
     Status ask(std::string_view text);
     // nullopt when the server closed the connection without an answer.
-    Result<std::optional<std::string>> answer(const Deadline& deadline);
+    Result<std::optional<std::string>> answer(const Deadline& deadline) const;
     // Whether answer() would return at once.
     bool answered() const;
     // Waits for the end of the server's process. False when it did not come in time.

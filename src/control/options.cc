@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "control/metrics_server.h"
 
 namespace ringloop::control {
 namespace {
@@ -80,6 +81,12 @@ Status check_charge(std::string_view charge) {
                 charge);
 }
 
+Status check_metrics(std::string_view metrics) {
+    const auto address = parse_metrics_address(metrics);
+    if (!address) return std::unexpected(address.error());
+    return {};
+}
+
 Status check_lane_idle(u32 lane_idle_s) {
     if (lane_idle_s >= 1 && lane_idle_s <= lane_idle_max_s) return {};
     return fail(EINVAL, "--lane-idle {}: use 1 to {} seconds", lane_idle_s, lane_idle_max_s);
@@ -97,6 +104,7 @@ Status check_options(const DeviceOptions& options) {
     TRY(check_dispatching(options));
     if (!options.charge.empty()) TRY(check_charge(options.charge));
     TRY(check_lane_idle(options.lane_idle_s));
+    if (!options.metrics.empty()) TRY(check_metrics(options.metrics));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
                         sector > sector_size_bytes_max)) {
@@ -153,6 +161,7 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.workers) add("--workers", *options.workers);
     if (!options.charge.empty()) add("--charge", options.charge);
     if (options.lane_idle_s != defaults.lane_idle_s) add("--lane-idle", options.lane_idle_s);
+    if (!options.metrics.empty()) add("--metrics", options.metrics);
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);

@@ -45,6 +45,7 @@ struct DeviceOptions {
     // whoever issued each request, otherwise the path of one cgroup for all.
     std::string charge{};
     u32 lane_idle_s = lane_idle_default_s;  // after which a cgroup's lane ends
+    std::string metrics{};     // where they are served over HTTP (metrics_server.h); empty: nowhere
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
@@ -64,6 +65,8 @@ Status check_workers(u32 workers);
 // --charge by itself, as far as that is known without looking: "" is none. The error names the
 // choices.
 Status check_charge(std::string_view charge);
+// --metrics by itself: an address of loopback. The error names the choices.
+Status check_metrics(std::string_view metrics);
 // --lane-idle by itself: 1 to lane_idle_max_s. The error names the range.
 Status check_lane_idle(u32 lane_idle_s);
 

@@ -10,6 +10,7 @@
 #include "control/caught.h"
 #include "control/flush.h"
 #include "control/holders.h"
+#include "control/metrics.h"
 #include "control/notify.h"
 #include "control/serve_stdio.h"
 #include "control/server_process.h"
@@ -45,15 +46,13 @@ void Server::note_poison() {
 }
 
 Status Server::serve_until_told() {
-    const auto watched = watch_either(signals_.fd(), attention_.fd());
+    const auto watched = watch_others();
     if (!watched) return std::unexpected(watched.error());
     for (;;) {
         auto question = socket_->next(watched->get());
         if (!question) return std::unexpected(std::move(question).error());
         if (!*question && signals_.arrived() == 0) {
-            attention_.clear();
-            note_poison();
-            TRY(transports_.attend());
+            TRY(attend_to_others());
             continue;
         }
         if (!*question) {
@@ -68,6 +67,24 @@ Status Server::serve_until_told() {
         }
         answer(**question, *text);
     }
+}
+
+// Everything but the control socket.
+Result<UniqueFd> Server::watch_others() const {
+    auto watched = watch_either(signals_.fd(), attention_.fd());
+    if (!watched || !metrics_) return watched;
+    TRY(watch_too(watched->get(), metrics_->fd()));
+    return watched;
+}
+
+Status Server::attend_to_others() {
+    if (metrics_) {
+        const LiveDevice live = live_device();
+        metrics_->attend([&live] { return metrics_text(live.state, counters_now(live)); });
+    }
+    attention_.clear();
+    note_poison();
+    return transports_.attend();
 }
 
 LiveDevice Server::live_device() {
@@ -96,6 +113,7 @@ void Server::flush_users() const {
 
 // The end of a device, and the undoing of a start that failed at any step. Every step is bounded.
 Status Server::take_down() {
+    metrics_.reset();  // nobody attends to it any more
     Status status;
     const auto keep_first = [&status](Status next) {
         if (status && !next) status = std::move(next);

@@ -12,6 +12,7 @@
 #include "control/attention.h"
 #include "control/control_socket.h"
 #include "control/lanes.h"
+#include "control/metrics_server.h"
 #include "control/ready.h"
 #include "control/runtime_dir.h"
 #include "control/server.h"
@@ -57,6 +58,8 @@ private:
     Status serve_until_told();
     void flush_users() const;
     LiveDevice live_device();
+    Result<UniqueFd> watch_others() const;
+    Status attend_to_others();
 
     Status take_down();
     [[noreturn]] void give_up(Error error);
@@ -90,7 +93,8 @@ private:
     std::string backend_identifier_;
     DeviceState state_;
     std::optional<ControlSocket> socket_;
-    std::optional<Question> stopper_;  // waits to hear how the end went
+    std::unique_ptr<MetricsServer> metrics_;  // with --metrics
+    std::optional<Question> stopper_;         // waits to hear how the end went
     bool live_ = false;
     Status started_;  // why it never became ready, if so
 };

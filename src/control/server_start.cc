@@ -167,6 +167,13 @@ Status Server::bind_sockets() {
     auto settings = ServiceSettings::create(exported, options_.depth, lanes_.peers());
     if (!settings) return std::unexpected(std::move(settings).error());
     service_settings_ = std::move(*settings);
+    if (!options_.metrics.empty()) {
+        const auto address = parse_metrics_address(options_.metrics);
+        if (!address) return std::unexpected(address.error());
+        auto metrics = MetricsServer::listen(*address, recovering() ? dead_sockets_patience_ms : 0);
+        if (!metrics) return std::unexpected(std::move(metrics).error());
+        metrics_ = std::move(*metrics);
+    }
     const bool alone = options_.transport == TransportChoice::socket;
     if (alone && exported.addresses.empty() && inherited_.empty()) {
         auto address =
@@ -249,6 +256,7 @@ Status Server::announce_device(const std::string& path) {
               .workers_requested = options_.workers,
               .charge = charge_of(options_),
               .lane_idle_s = options_.lane_idle_s,
+              .metrics = options_.metrics,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),

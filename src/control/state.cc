@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "control/dispatching.h"
+#include "control/metrics_server.h"
 
 namespace ringloop::control {
 namespace {
@@ -181,6 +182,10 @@ DeviceState read_fields(Fields& fields) {
     state.depth = fields.small("depth", 1, depth_max);
     read_dispatching(fields, state);
     read_charge(fields, state);
+    if (fields.has("metrics")) {
+        state.metrics = fields.text("metrics", name_chars_max);
+        if (!parse_metrics_address(state.metrics)) fields.refuse("metrics");
+    }
     if (fields.has("poisoned")) state.poisoned = fields.flag("poisoned");
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
@@ -233,6 +238,7 @@ DeviceOptions recover_options(const DeviceState& state) {
             .workers = state.workers_requested,
             .charge = state.charge,
             .lane_idle_s = state.lane_idle_s,
+            .metrics = state.metrics,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -275,6 +281,7 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"started_at", state.started_at}};
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
+    if (!state.metrics.empty()) object["metrics"] = state.metrics;
     if (!state.nbd) return object;
     json nbd = to_json(state.nbd->exported);
     nbd["uris"] = state.nbd->uris;

@@ -51,6 +51,7 @@ struct DeviceState {
     std::optional<u32> workers_requested;  // what a person asked for; otherwise the policy's own
     std::string charge = "off";            // whom I/O is charged to: --charge
     u32 lane_idle_s = lane_idle_default_s;
+    std::string metrics;  // where they are served over HTTP: --metrics; empty: nowhere
     i32 pid = 0;
     bool poisoned = false;  // a sync failed (engine::Device::poison); kept for who recovers it
     Phase phase = Phase::starting;
