@@ -77,8 +77,14 @@ struct Metrics {
     bool all = false;
 };
 
+struct Log {
+    std::string target;  // empty: all devices
+    bool follow = false;
+    bool json = false;
+};
+
 using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor,
-                             Stats, Metrics>;
+                             Stats, Metrics, Log>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -27,6 +27,11 @@ void add_look_verbs(CLI::App& app, Parsed& parsed) {
     auto& metrics = *app.add_subcommand("metrics", "counters as text for Prometheus");
     metrics.add_option("TARGET", parsed.metrics.target, target_text);
     metrics.add_flag("-a,--all", parsed.metrics.all, "of every device");
+
+    auto& log = *app.add_subcommand("log", "what became of a device, or of all");
+    log.add_option("TARGET", parsed.log.target, std::string(target_text) + " [all]");
+    log.add_flag("-f,--follow", parsed.log.follow, "and what becomes of it, until ^C");
+    log.add_flag("--json", parsed.log.json, "print objects, each on a line");
 }
 
 void add_metrics_option(CLI::App& verb, DeviceTexts& texts) {
@@ -47,6 +52,7 @@ Result<std::optional<Command>> look_command_of(const std::string& verb, const Pa
         }
         return parsed.metrics;
     }
+    if (verb == "log") return parsed.log;
     return std::nullopt;
 }
 

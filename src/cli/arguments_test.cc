@@ -109,6 +109,8 @@ TEST(Arguments, say_what_to_look_at_and_how_often) {
         ASSERT_FALSE(command) << interval;
         EXPECT_EQ(command.error(), exit_usage) << interval;
     }
+    EXPECT_EQ(parsed<Log>({"log"}).target, "");
+    EXPECT_TRUE(parsed<Log>({"log", "a", "--follow", "--json"}).follow);
     EXPECT_TRUE(parsed<Metrics>({"metrics", "--all"}).all);
     EXPECT_EQ(parsed<Metrics>({"metrics", "a"}).target, "a");
     EXPECT_EQ(parse({"metrics"}).error(), exit_usage);

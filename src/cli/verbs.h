@@ -16,5 +16,6 @@ int run(const Recover& command);
 int run(const Doctor& command);
 int run(const Stats& command);
 int run(const Metrics& command);
+int run(const Log& command);
 
 }  // namespace ringloop::cli

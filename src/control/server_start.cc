@@ -330,7 +330,8 @@ Status Server::announce() {
     const std::string ready = ready_line();
     TRY(directory_.write_state(state_));
 
-    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
+    log::info("{} {}serves {} ({}, {} of {}, policy {}, {}{})", state_.device,
+              recovering() ? "is recovered and " : "", state_.backing_file,
               format_size(state_.size_bytes),
               state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
               state_.depth, state_.policy,
