@@ -7,7 +7,7 @@ assert_match "$stdout" '^ringloop [0-9]+\.[0-9]+\.[0-9]+$' "the version"
 
 run_program "$RINGLOOP" --help
 assert_eq "$status" 0 "the exit code"
-for verb in attach serve detach list status recover doctor stats log metrics; do
+for verb in attach serve detach list status recover doctor stats top log metrics; do
     assert_match "$stdout" "  $verb " "the help"
 done
 

@@ -83,8 +83,13 @@ struct Log {
     bool json = false;
 };
 
+struct Top {
+    double interval_s = 1;
+    bool once = false;
+};
+
 using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor,
-                             Stats, Metrics, Log>;
+                             Stats, Metrics, Log, Top>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

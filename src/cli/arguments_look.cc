@@ -32,6 +32,10 @@ void add_look_verbs(CLI::App& app, Parsed& parsed) {
     log.add_option("TARGET", parsed.log.target, std::string(target_text) + " [all]");
     log.add_flag("-f,--follow", parsed.log.follow, "and what becomes of it, until ^C");
     log.add_flag("--json", parsed.log.json, "print objects, each on a line");
+
+    auto& top = *app.add_subcommand("top", "all devices and what they do, on the terminal");
+    top.add_option("-i,--interval", parsed.top.interval_s, "seconds between two looks [1]");
+    top.add_flag("-1,--once", parsed.top.once, "one look, as a plain table");
 }
 
 void add_metrics_option(CLI::App& verb, DeviceTexts& texts) {
@@ -53,6 +57,10 @@ Result<std::optional<Command>> look_command_of(const std::string& verb, const Pa
         return parsed.metrics;
     }
     if (verb == "log") return parsed.log;
+    if (verb == "top") {
+        TRY(check_interval(parsed.top.interval_s));
+        return parsed.top;
+    }
     return std::nullopt;
 }
 

@@ -109,6 +109,9 @@ TEST(Arguments, say_what_to_look_at_and_how_often) {
         ASSERT_FALSE(command) << interval;
         EXPECT_EQ(command.error(), exit_usage) << interval;
     }
+    EXPECT_EQ(parsed<Top>({"top", "-i", "3600"}).interval_s, 3600);
+    EXPECT_EQ(parse({"top", "-i", "0.01"}).error(), exit_usage);
+    EXPECT_TRUE(parsed<Top>({"top", "--once"}).once);
     EXPECT_EQ(parsed<Log>({"log"}).target, "");
     EXPECT_TRUE(parsed<Log>({"log", "a", "--follow", "--json"}).follow);
     EXPECT_TRUE(parsed<Metrics>({"metrics", "--all"}).all);

@@ -49,9 +49,10 @@ struct Parsed {
     Stats stats;
     Metrics metrics;
     Log log;
+    Top top;
 };
 
-// arguments_look.cc: stats, metrics, log, and --metrics of attach and serve.
+// arguments_look.cc: stats, metrics, log, top, and --metrics of attach and serve.
 void add_look_verbs(CLI::App& app, Parsed& parsed);
 void add_metrics_option(CLI::App& verb, DeviceTexts& texts);
 // nullopt: another verb. An error is wrong usage.

@@ -17,5 +17,6 @@ int run(const Doctor& command);
 int run(const Stats& command);
 int run(const Metrics& command);
 int run(const Log& command);
+int run(const Top& command);
 
 }  // namespace ringloop::cli
