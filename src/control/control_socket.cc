@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <utility>
 
 namespace ringloop::control {
 namespace {
@@ -60,12 +61,15 @@ Result<std::optional<Question>> ControlSocket::next(int other_fd) {
         if (::poll(fds.data(), fds.size(), poll_timeout_ms()) < 0 && errno != EINTR) {
             return fail_errno(errno, "poll");
         }
-        if (fds[0].revents != 0) return std::nullopt;
+        const bool other = fds[0].revents != 0;
+        if (other && std::exchange(others_turn_, false)) return std::nullopt;
+        others_turn_ = true;
         for (const pollfd& client : std::span(fds).subspan(2)) {
             if (client.revents == 0) continue;
             if (auto question = read_question(client.fd)) return question;
         }
         if (fds[1].revents != 0) accept_clients();
+        if (other) return std::nullopt;
     }
 }
 

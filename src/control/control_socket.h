@@ -30,7 +30,8 @@ public:
     // lock.
     static Result<ControlSocket> listen(const std::string& path);
 
-    // Waits for the next question. nullopt: `other_fd` became readable instead.
+    // Waits for the next question. nullopt: `other_fd` became readable instead. Where both always
+    // have something, they take turns.
     Result<std::optional<Question>> next(int other_fd);
 
 private:
@@ -46,6 +47,7 @@ private:
 
     UniqueFd fd_;
     std::vector<Client> clients_;  // oldest first
+    bool others_turn_ = true;
 };
 
 // Does not wait: an answer that the client does not take is the client's loss.
