@@ -29,7 +29,8 @@ if command -v promtool >/dev/null; then
     promtool check metrics <all.prom
 fi
 /usr/bin/python3 - "$port" "$RINGLOOP" "$PWD" <<'END'
-import json, math, os, re, select, socket, subprocess, sys, time, urllib.error, urllib.request
+import json, math, os, re, select, socket, subprocess, sys, threading, time
+import urllib.error, urllib.request
 
 port, ringloop, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -169,6 +170,28 @@ for _ in range(32):
 status_answers()
 scrape_answers()
 
+# Scrapes without a pause, by many: the device's owner is heard all the same.
+done = threading.Event()
+
+
+def flood():
+    while not done.is_set():
+        with connect() as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            client.recv(65536)
+
+
+threads = [threading.Thread(target=flood) for _ in range(8)]
+for thread in threads:
+    thread.start()
+try:
+    for _ in range(5):
+        status_answers()
+finally:
+    done.set()
+    for thread in threads:
+        thread.join()
+
 # All of them are let go of in time, and then the server sleeps.
 pid = json.loads(subprocess.run([ringloop, "status", "--json", "disk"], check=True,
                                 capture_output=True).stdout)["pid"]
@@ -200,6 +223,20 @@ again=$(/usr/bin/python3 -c 'import sys, urllib.request
 url = f"http://127.0.0.1:{sys.argv[1]}/metrics"
 print(urllib.request.urlopen(url, timeout=10).read().decode())' "$port")
 assert_match "$again" 'ringloop_requests_total\{device="disk",op="write"\} 0'
+
+# Where somebody else has the port by then, the device comes back without.
+kill_server disk
+/usr/bin/python3 -c 'import signal, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listening", flush=True)
+signal.pause()' "$port" >squatting &
+squatter=$!
+wait_until 10 grep -qs listening squatting
+"$RINGLOOP" recover disk >/dev/null 2>.stderr || die "not recovered: $(<.stderr)"
+kill "$squatter"
+wait "$squatter" || true
+assert_match "$(<.stderr)" "warning: no metrics over HTTP: .*somebody listens there already"
+assert_match "$("$RINGLOOP" metrics disk)" 'ringloop_size_bytes\{device="disk"\} 16777216'
 "$RINGLOOP" detach --all
 
 assert_refused "--metrics '0.0.0.0:9100': other hosts could read them" \

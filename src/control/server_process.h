@@ -94,6 +94,7 @@ private:
     DeviceState state_;
     std::optional<ControlSocket> socket_;
     std::unique_ptr<MetricsServer> metrics_;  // with --metrics
+    std::string metrics_shortcoming_;         // why there are none though they were asked for
     std::optional<Question> stopper_;         // waits to hear how the end went
     bool live_ = false;
     Status started_;  // why it never became ready, if so

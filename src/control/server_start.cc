@@ -171,8 +171,13 @@ Status Server::bind_sockets() {
         const auto address = parse_metrics_address(options_.metrics);
         if (!address) return std::unexpected(address.error());
         auto metrics = MetricsServer::listen(*address, recovering() ? dead_sockets_patience_ms : 0);
-        if (!metrics) return std::unexpected(std::move(metrics).error());
-        metrics_ = std::move(*metrics);
+        if (!metrics && !recovering()) return std::unexpected(std::move(metrics).error());
+        // Its users wait for the device, whoever took the port meanwhile.
+        if (metrics) {
+            metrics_ = std::move(*metrics);
+        } else {
+            metrics_shortcoming_ = metrics.error().message;
+        }
     }
     const bool alone = options_.transport == TransportChoice::socket;
     if (alone && exported.addresses.empty() && inherited_.empty()) {
@@ -306,6 +311,11 @@ std::string Server::ready_line() const {
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text = cut_text(options_.image, cut);
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    if (!metrics_shortcoming_.empty()) {
+        const std::string text = "no metrics over HTTP: " + metrics_shortcoming_;
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
