@@ -7,14 +7,14 @@ assert_match "$stdout" '^ringloop [0-9]+\.[0-9]+\.[0-9]+$' "the version"
 
 run_program "$RINGLOOP" --help
 assert_eq "$status" 0 "the exit code"
-for verb in attach serve detach list status recover doctor; do
+for verb in attach serve detach list status recover doctor stats top log metrics; do
     assert_match "$stdout" "  $verb " "the help"
 done
 
 run_program "$RINGLOOP" attach --help
 assert_eq "$status" 0 "the exit code"
 for option in name transport offset sizelimit read-only sector-size direct-io queues depth charge \
-    lane-idle json; do
+    lane-idle metrics json; do
     assert_match "$stdout" "--$option" "the help of attach"
 done
 run_program "$RINGLOOP" set --help

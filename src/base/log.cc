@@ -22,7 +22,7 @@ spdlog::level::level_enum level_of(Level level) {
 }
 
 void install(std::shared_ptr<spdlog::logger> logger, Level lowest) {
-    logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
     logger->set_level(level_of(lowest));
     logger->flush_on(spdlog::level::debug);
     spdlog::set_default_logger(std::move(logger));

@@ -1,4 +1,4 @@
-// The log of a server: lines with a time and a level, on stderr or in a file of bounded size.
+// The log of a server: lines with a time (UTC) and a level, on stderr or in a file of bounded size.
 // Never called per request: an error of the data path is logged once and counted from then on.
 #pragma once
 

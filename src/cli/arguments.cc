@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/output.h"
+#include "cli/parsed.h"
 #include "version.h"
 
 namespace ringloop::cli {
@@ -109,6 +110,7 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     verb.add_flag("--autoclear", options.autoclear, "ends when its last user has gone");
     verb.add_option("--partscan", texts.partscan, "on or off: nodes for partitions [on]");
     verb.add_flag("--watch-size", options.watch_size, "grows and shrinks as the image does");
+    add_metrics_option(verb, texts);
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
 }
@@ -166,6 +168,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
 
     auto& doctor = *app.add_subcommand("doctor", "what this host can do, and what to change");
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
+
+    add_look_verbs(app, parsed);
 }
 
 Status read_transport(const DeviceTexts& texts, control::DeviceOptions& options) {
@@ -212,6 +216,10 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     if (!sector) return std::unexpected(sector.error());
     const auto direct_io = control::parse_direct_io(texts.direct_io);
     if (!direct_io) return std::unexpected(direct_io.error());
+    if (texts.metrics) {
+        TRY(control::check_metrics(*texts.metrics));
+        options.metrics = *texts.metrics;
+    }
     if (texts.charge) {
         TRY(control::check_charge(*texts.charge));
         options.charge = *texts.charge;
@@ -259,13 +267,14 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         if (!request.recover_name.empty()) return parsed.serve;
         const Status read = read_texts(parsed.texts.serve, request.options);
         if (!read) return bad_value(read);
-        const bool plain = request.options.exported.addresses.empty() &&
-                           request.options.name.empty() &&
-                           request.options.transport == control::TransportChoice::automatic &&
-                           control::charges_server(request.options.charge);
+        const bool plain =
+            request.options.exported.addresses.empty() && request.options.name.empty() &&
+            request.options.transport == control::TransportChoice::automatic &&
+            request.options.metrics.empty() && control::charges_server(request.options.charge);
         if (request.stdio && !plain) {
             return usage(
-                "--stdio is one connection: no --transport, --ublk, --nbd, --name or --charge");
+                "--stdio is one connection: no --transport, --ublk, --nbd, --name, --charge or "
+                "--metrics");
         }
         return parsed.serve;
     }
@@ -286,6 +295,9 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         }
         return parsed.recover;
     }
+    auto look = look_command_of(verb, parsed);
+    if (!look) return usage(look.error().message.c_str());
+    if (*look) return std::move(**look);
     if (verb == "list") return parsed.list;
     if (verb == "status") return parsed.status;
     if (verb == "resize") return parsed.resize;

@@ -69,8 +69,32 @@ struct Doctor {
     bool json = false;
 };
 
-using Command =
-    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup, Doctor>;
+// To look at devices: what they do, rather than what they are.
+struct Stats {
+    std::string target;
+    bool watch = false;
+    double interval_s = 1;
+    bool json = false;
+};
+
+struct Metrics {
+    std::string target;
+    bool all = false;
+};
+
+struct Log {
+    std::string target;  // empty: all devices
+    bool follow = false;
+    bool json = false;
+};
+
+struct Top {
+    double interval_s = 1;
+    bool once = false;
+};
+
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup,
+                             Doctor, Stats, Metrics, Log, Top>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -37,6 +37,7 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
               .workers = 512,
               .charge = "/a b/=c",
               .lane_idle_s = control::lane_idle_max_s,
+              .metrics = "[::1]:9100",
               .exported = {.addresses = {*control::parse_address("unix:a b"),
                                          *control::parse_address("tcp:[::1]:1")},
                            .name = "export",
@@ -95,6 +96,32 @@ TEST(Arguments, say_whom_to_charge) {
         const auto command = parse({"attach", "--charge", word, "i"});
         ASSERT_FALSE(command) << word;
         EXPECT_EQ(command.error(), exit_failed) << word;
+    }
+}
+
+TEST(Arguments, say_what_to_look_at_and_how_often) {
+    const auto stats = parsed<Stats>({"stats", "a", "--watch", "--interval", "0.5", "--json"});
+    EXPECT_EQ(stats.target, "a");
+    EXPECT_TRUE(stats.watch && stats.json);
+    EXPECT_EQ(stats.interval_s, 0.5);
+    for (const char* interval : {"0", "-1", "0.05", "3601", "nan", "x"}) {
+        const auto command = parse({"stats", "a", "--interval", interval});
+        ASSERT_FALSE(command) << interval;
+        EXPECT_EQ(command.error(), exit_usage) << interval;
+    }
+    EXPECT_EQ(parsed<Top>({"top", "-i", "3600"}).interval_s, 3600);
+    EXPECT_EQ(parse({"top", "-i", "0.01"}).error(), exit_usage);
+    EXPECT_TRUE(parsed<Top>({"top", "--once"}).once);
+    EXPECT_EQ(parsed<Log>({"log"}).target, "");
+    EXPECT_TRUE(parsed<Log>({"log", "a", "--follow", "--json"}).follow);
+    EXPECT_TRUE(parsed<Metrics>({"metrics", "--all"}).all);
+    EXPECT_EQ(parsed<Metrics>({"metrics", "a"}).target, "a");
+    EXPECT_EQ(parse({"metrics"}).error(), exit_usage);
+    EXPECT_EQ(parse({"metrics", "a", "--all"}).error(), exit_usage);
+    for (const char* address : {"", "0", "0.0.0.0:9100", "example.org:9100"}) {
+        const auto command = parse({"attach", "i", "--metrics", address});
+        ASSERT_FALSE(command) << address;
+        EXPECT_EQ(command.error(), exit_failed) << address;
     }
 }
 

@@ -35,6 +35,26 @@ Result<LiveChange> change_live(const std::string& target, const json& question) 
     return LiveChange{std::move(device->state), std::move(*answer)};
 }
 
+Result<json> ask_live(const control::RuntimeDir& directory, const control::KnownDevice& device,
+                      const json& question) {
+    const control::DeviceState& state = device.state;
+    if (!device.served) {
+        return fail(ESRCH, "{}: its server died: ringloop recover {}", state.device, state.name);
+    }
+    const auto text = control::ask_server(directory, state.name, control::dump_json(question));
+    if (!text) return fail(text.error().number, "{}: {}", state.device, text.error().message);
+    auto answer = control::parse_json(*text);
+    if (!answer || !answer->is_object()) {
+        return fail(EIO, "{}: its server answers no object", state.device);
+    }
+    if (!has(*answer, "error", json::value_t::string)) return std::move(*answer);
+    const std::string refusal = (*answer)["error"].get<std::string>();
+    if (!refusal.starts_with("not understood")) return fail(EIO, "{}: {}", state.device, refusal);
+    return fail(EOPNOTSUPP,
+                "{}: its server is older than this question; detach it and attach the image again",
+                state.device);
+}
+
 bool has(const json& answer, const char* field, json::value_t kind) {
     const auto found = answer.find(field);
     return found != answer.end() && found->type() == kind;

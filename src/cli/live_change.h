@@ -1,10 +1,11 @@
-// For the verbs that have a device's server change it while it is in use.
+// For the verbs that ask a device's server, or have it change the device while it is in use.
 #pragma once
 
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/result.h"
+#include "control/devices.h"
 #include "control/state.h"
 
 namespace ringloop::cli {
@@ -17,6 +18,11 @@ struct LiveChange {
 // Asks the server of the device that `target` means, and waits for longer than a server waits for
 // requests in flight and for the kernel. An error is also what the server refused.
 Result<LiveChange> change_live(const std::string& target, const nlohmann::json& question);
+
+// Asks the server of a device something that is answered at once. The error is what stands between
+// us and an answer: a server that is dead or starting, one of another version, or its refusal.
+Result<nlohmann::json> ask_live(const control::RuntimeDir& directory,
+                                const control::KnownDevice& device, const nlohmann::json& question);
 
 // Whether an answer has the field, of this kind.
 bool has(const nlohmann::json& answer, const char* field, nlohmann::json::value_t kind);

@@ -15,5 +15,9 @@ int run(const Set& command);
 int run(const Recover& command);
 int run(const Losetup& command);
 int run(const Doctor& command);
+int run(const Stats& command);
+int run(const Metrics& command);
+int run(const Log& command);
+int run(const Top& command);
 
 }  // namespace ringloop::cli

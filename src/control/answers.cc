@@ -1,12 +1,16 @@
 #include "control/answers.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/log.h"
+#include "control/control_socket.h"
+#include "control/counters.h"
 #include "control/dispatching.h"
+#include "control/metrics.h"
 #include "control/resize.h"
 #include "control/set.h"
 #include "control/status.h"
@@ -54,6 +58,18 @@ json status(const LiveDevice& live) {
         shards);
 }
 
+json metrics(const LiveDevice& live) {
+    return {{"text", metrics_text(state_now(live), counters_now(live))}};
+}
+
+// What is longer could not be sent, and the client would not hear why. (Cgroups may have long
+// paths.)
+std::string dump_short(const json& answer) {
+    std::string text = dump_json(answer);
+    if (text.size() <= answer_bytes_max) return text;
+    return dump_json({{"error", "there are more lanes than one answer can tell of"}});
+}
+
 Result<json> resize(const LiveDevice& live) {
     const auto resized = resize_device({live.backing, live.shards, live.transports}, live.state);
     if (!resized) return std::unexpected(resized.error());
@@ -90,17 +106,36 @@ std::string text_of(const Result<json>& changed) {
 
 }  // namespace
 
+Counters counters_now(const LiveDevice& live) {
+    const auto shards = live.shards.stats();
+    Counters counters = counters_of(shards);
+    counters.pid = ::getpid();
+    counters.at_ns = now_ns();
+    counters.poisoned = live.device.poisoned();
+    counters.blocking_writes = live.device.blocking_writes().load();
+    counters.clients = live.transports.clients();
+    if (!live.keeper) return counters;
+    counters.lanes.push_back(root_lane_of(shards));
+    const cgroup::KeeperReport report = live.keeper->report();
+    for (const auto& lane : report.lanes) counters.lanes.push_back(lane_counters_of(lane));
+    counters.lane_fallbacks += report.refusals;
+    return counters;
+}
+
 std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live) {
     const auto object = parse_json(question);
     const bool valid =
         object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
     const std::string verb = valid ? (*object)["verb"].get<std::string>() : "";
     if (verb == "status") return dump_json(status(live));
+    if (verb == "counters") return dump_short(to_json(counters_now(live)));
+    if (verb == "metrics") return dump_short(metrics(live));
     if (verb == "ping") return dump_json({{"ok", true}});
     if (verb == "resize") return text_of(resize(live));
     if (verb == "set") return text_of(set(*object, live));
     if (verb == "stop") return std::nullopt;
-    return dump_json({{"error", "not understood; verbs: status, ping, resize, set, stop"}});
+    return dump_json(
+        {{"error", "not understood; verbs: status, counters, metrics, ping, resize, set, stop"}});
 }
 
 }  // namespace ringloop::control

@@ -7,6 +7,7 @@
 
 #include "backing/backing.h"
 #include "cgroup/keeper.h"
+#include "control/counters.h"
 #include "control/harden.h"
 #include "control/runtime_dir.h"
 #include "control/shard_threads.h"
@@ -28,6 +29,9 @@ struct LiveDevice {
     cgroup::Keeper* keeper = nullptr;  // of its lanes; nullptr: I/O is charged to nobody else
     std::string charge_shortcoming{};  // why some is not, though it should be; empty otherwise
 };
+
+// Control thread.
+Counters counters_now(const LiveDevice& live);
 
 // Control thread; a change blocks for the time that requests in flight take, with a bound. nullopt
 // for `stop`, which is answered at the end.

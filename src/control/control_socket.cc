@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <utility>
 
 namespace ringloop::control {
 namespace {
@@ -26,8 +27,8 @@ UniqueFd seqpacket_socket() {
 }
 
 // One packet; "" for the end of the connection, nullopt when it is too long or broken.
-std::optional<std::string> receive(int fd) {
-    std::string text(message_bytes_max, '\0');
+std::optional<std::string> receive(int fd, u32 bytes_max) {
+    std::string text(bytes_max, '\0');
     const ssize_t length = ::recv(fd, text.data(), text.size(), MSG_TRUNC);
     if (length < 0 || static_cast<std::size_t>(length) > text.size()) return std::nullopt;
     text.resize(static_cast<std::size_t>(length));
@@ -60,12 +61,15 @@ Result<std::optional<Question>> ControlSocket::next(int other_fd) {
         if (::poll(fds.data(), fds.size(), poll_timeout_ms()) < 0 && errno != EINTR) {
             return fail_errno(errno, "poll");
         }
-        if (fds[0].revents != 0) return std::nullopt;
+        const bool other = fds[0].revents != 0;
+        if (other && std::exchange(others_turn_, false)) return std::nullopt;
+        others_turn_ = true;
         for (const pollfd& client : std::span(fds).subspan(2)) {
             if (client.revents == 0) continue;
             if (auto question = read_question(client.fd)) return question;
         }
         if (fds[1].revents != 0) accept_clients();
+        if (other) return std::nullopt;
     }
 }
 
@@ -84,7 +88,7 @@ std::optional<Question> ControlSocket::read_question(int fd) {
         std::ranges::find_if(clients_, [fd](const Client& known) { return known.fd.get() == fd; });
     UniqueFd owned = std::move(client->fd);
     clients_.erase(client);
-    auto text = receive(fd);
+    auto text = receive(fd, message_bytes_max);
     if (!text || text->empty()) return std::nullopt;
     return Question{std::move(owned), std::move(*text)};
 }
@@ -120,14 +124,14 @@ Status Conversation::ask(std::string_view text) {
     return {};
 }
 
-Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline) {
+Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline) const {
     for (;;) {
         pollfd poll_fd{fd_.get(), POLLIN, 0};
         const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
         if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
         if (ready == 0) return fail(ETIMEDOUT, "the server does not answer");
         if (ready < 0) continue;
-        auto text = receive(fd_.get());
+        auto text = receive(fd_.get(), answer_bytes_max);
         if (!text || text->empty()) return std::nullopt;
         return std::move(*text);
     }

@@ -1,5 +1,5 @@
 // The socket on which a server answers questions: AF_UNIX, SOCK_SEQPACKET, mode 0600, one question
-// and one answer to a connection, each one packet of JSON of at most message_bytes_max. A client
+// and one answer to a connection, each one packet of JSON of bounded length. A client
 // that asks nothing in time, or too much, is dropped. Polled by the main thread; not the data path.
 #pragma once
 
@@ -14,7 +14,8 @@
 
 namespace ringloop::control {
 
-inline constexpr u32 message_bytes_max = 64 * 1024;
+inline constexpr u32 message_bytes_max = 64 * 1024;  // of a question
+inline constexpr u32 answer_bytes_max = 160 * 1024;  // below what a socket's buffer holds
 inline constexpr u32 clients_max = 16;
 inline constexpr u64 question_timeout_ms = 5'000;
 
@@ -29,7 +30,8 @@ public:
     // lock.
     static Result<ControlSocket> listen(const std::string& path);
 
-    // Waits for the next question. nullopt: `other_fd` became readable instead.
+    // Waits for the next question. nullopt: `other_fd` became readable instead. Where both always
+    // have something, they take turns.
     Result<std::optional<Question>> next(int other_fd);
 
 private:
@@ -45,6 +47,7 @@ private:
 
     UniqueFd fd_;
     std::vector<Client> clients_;  // oldest first
+    bool others_turn_ = true;
 };
 
 // Does not wait: an answer that the client does not take is the client's loss.
@@ -58,7 +61,7 @@ public:
 
     Status ask(std::string_view text);
     // nullopt when the server closed the connection without an answer.
-    Result<std::optional<std::string>> answer(const Deadline& deadline);
+    Result<std::optional<std::string>> answer(const Deadline& deadline) const;
     // Whether answer() would return at once.
     bool answered() const;
     // Waits for the end of the server's process. False when it did not come in time.

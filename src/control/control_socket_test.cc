@@ -66,6 +66,32 @@ TEST_F(ControlSocketTest, returns_when_the_other_descriptor_is_readable) {
     EXPECT_FALSE(*question);
 }
 
+TEST_F(ControlSocketTest, hears_a_question_while_the_other_descriptor_never_rests) {
+    const u64 one = 1;
+    ASSERT_EQ(::write(event_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    for (int i = 0; i < 3; ++i) {
+        Conversation client = connect();
+        ASSERT_TRUE(client.ask("anybody?"));
+        bool heard = false;
+        for (int turn = 0; turn < 4 && !heard; ++turn)
+            heard = socket_->next(event_.get())->has_value();
+        EXPECT_TRUE(heard);
+    }
+}
+
+TEST_F(ControlSocketTest, looks_at_the_other_descriptor_while_questions_never_rest) {
+    const u64 one = 1;
+    ASSERT_EQ(::write(event_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    std::vector<Conversation> clients;
+    for (int i = 0; i < 8; ++i) {
+        clients.push_back(connect());
+        ASSERT_TRUE(clients.back().ask("me?"));
+    }
+    int others = 0;
+    for (int turn = 0; turn < 8; ++turn) others += socket_->next(event_.get())->has_value() ? 0 : 1;
+    EXPECT_GE(others, 4);
+}
+
 TEST_F(ControlSocketTest, is_for_its_owner_only) {
     struct stat status{};
     ASSERT_EQ(::stat(path_.c_str(), &status), 0);

@@ -164,16 +164,47 @@ void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std:
     }
 }
 
-Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question, u64 timeout_ms) {
-    const Deadline deadline(timeout_ms);
-    auto server = reach_server(directory, name, deadline);
-    if (!server) return std::unexpected(std::move(server).error());
+namespace {
+
+// A question on its way.
+Result<Conversation> begin_asking(Result<Conversation> server, std::string_view question) {
+    if (!server) return server;
     TRY(server->ask(question));
+    return server;
+}
+
+Result<std::string> answer_of(const Result<Conversation>& server, const Deadline& deadline) {
+    if (!server) return std::unexpected(server.error());
     auto answer = server->answer(deadline);
     if (!answer) return std::unexpected(std::move(answer).error());
     if (!*answer) return fail(ECONNRESET, "the server is ending");
     return std::move(**answer);
+}
+
+}  // namespace
+
+Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
+                               std::string_view question, u64 timeout_ms) {
+    const Deadline deadline(timeout_ms);
+    return answer_of(begin_asking(reach_server(directory, name, deadline), question), deadline);
+}
+
+std::vector<Result<std::string>> ask_servers(const RuntimeDir& directory,
+                                             const std::vector<std::string>& names,
+                                             std::string_view question, const Deadline& deadline) {
+    // Each costs two descriptors.
+    constexpr std::size_t at_once = 256;
+    std::vector<Result<std::string>> answers;
+    while (answers.size() < names.size()) {
+        const std::size_t end = std::min(answers.size() + at_once, names.size());
+        std::vector<Result<Conversation>> servers;
+        for (std::size_t i = answers.size(); i < end; ++i) {
+            servers.push_back(
+                begin_asking(Conversation::connect(directory.socket_path(names[i])), question));
+        }
+        for (const auto& server : servers) answers.push_back(answer_of(server, deadline));
+    }
+    return answers;
 }
 
 }  // namespace ringloop::control

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "control/devices.h"
+#include "control/wait.h"
 
 namespace ringloop::control {
 
@@ -23,5 +25,11 @@ void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std:
 inline constexpr u64 answer_timeout_ms = 2'000;  // of a question that is answered at once
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
                                std::string_view question, u64 timeout_ms = answer_timeout_ms);
+
+// Asks many at the same time: the answers in the order of the names. A server that does not answer
+// by the deadline costs the others nothing.
+std::vector<Result<std::string>> ask_servers(const RuntimeDir& directory,
+                                             const std::vector<std::string>& names,
+                                             std::string_view question, const Deadline& deadline);
 
 }  // namespace ringloop::control

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "control/metrics_server.h"
 
 namespace ringloop::control {
 namespace {
@@ -105,6 +106,12 @@ Status check_charge(std::string_view charge) {
                 charge);
 }
 
+Status check_metrics(std::string_view metrics) {
+    const auto address = parse_metrics_address(metrics);
+    if (!address) return std::unexpected(address.error());
+    return {};
+}
+
 Status check_lane_idle(u32 lane_idle_s) {
     if (lane_idle_s >= 1 && lane_idle_s <= lane_idle_max_s) return {};
     return fail(EINVAL, "--lane-idle {}: use 1 to {} seconds", lane_idle_s, lane_idle_max_s);
@@ -126,6 +133,7 @@ Status check_options(const DeviceOptions& options) {
         return fail(EINVAL, "--loop-ref '{}': use at most {} bytes", options.ref, ref_bytes_max);
     }
     TRY(check_device(options));
+    if (!options.metrics.empty()) TRY(check_metrics(options.metrics));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
                         sector > sector_size_bytes_max)) {
@@ -189,6 +197,7 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.autoclear) arguments.emplace_back("--autoclear");
     if (!options.partscan) arguments.emplace_back("--partscan=off");
     if (options.watch_size) arguments.emplace_back("--watch-size");
+    if (!options.metrics.empty()) add("--metrics", options.metrics);
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);

@@ -52,7 +52,8 @@ struct DeviceOptions {
     bool autoclear = false;      // ends when its last user has gone
     bool partscan = true;        // partitions have nodes of their own
     bool watch_size = false;     // takes the image's size whenever that changes
-    ExportOptions exported{};    // sockets beside the transport, and what their clients may do
+    std::string metrics{};     // where they are served over HTTP (metrics_server.h); empty: nowhere
+    ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
 };
@@ -75,6 +76,8 @@ Status check_workers(u32 workers);
 // --charge by itself, as far as that is known without looking: "" is none. The error names the
 // choices.
 Status check_charge(std::string_view charge);
+// --metrics by itself: an address of loopback. The error names the choices.
+Status check_metrics(std::string_view metrics);
 // --lane-idle by itself: 1 to lane_idle_max_s. The error names the range.
 Status check_lane_idle(u32 lane_idle_s);
 

@@ -53,6 +53,7 @@ TEST(Options, that_no_device_can_have_are_refused_and_named) {
         {"image", [](DeviceOptions& o) { o.image.clear(); }},
         {"--queues 0", [](DeviceOptions& o) { o.queues = 0; }},
         {"--queues 4097", [](DeviceOptions& o) { o.queues = 4097; }},
+        {"--metrics '0.0.0.0:1'", [](DeviceOptions& o) { o.metrics = "0.0.0.0:1"; }},
         {"--depth 0", [](DeviceOptions& o) { o.depth = 0; }},
         {"--depth 4097", [](DeviceOptions& o) { o.depth = 4097; }},
         {"--sector-size 1000", [](DeviceOptions& o) { o.sector_size_bytes = 1000; }},

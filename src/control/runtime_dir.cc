@@ -242,6 +242,10 @@ std::string RuntimeDir::socket_path(const std::string& name) const {
     return fmt::format("/proc/self/fd/{}/{}.sock", fd_.get(), name);
 }
 
+std::string RuntimeDir::older_log_path(const std::string& name) const {
+    return fmt::format("/proc/self/fd/{}/{}.1.log", fd_.get(), name);
+}
+
 std::string RuntimeDir::log_path(const std::string& name) const {
     return fmt::format("/proc/self/fd/{}/{}.log", fd_.get(), name);
 }

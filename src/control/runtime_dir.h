@@ -79,6 +79,7 @@ public:
     // Valid in this process only, and short enough for a socket address.
     std::string socket_path(const std::string& name) const;
     std::string log_path(const std::string& name) const;
+    std::string older_log_path(const std::string& name) const;  // of what was full
 
 private:
     Result<std::vector<std::string>> names_with(std::string_view suffix) const;

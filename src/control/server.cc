@@ -10,6 +10,7 @@
 #include "control/caught.h"
 #include "control/flush.h"
 #include "control/holders.h"
+#include "control/metrics.h"
 #include "control/notify.h"
 #include "control/resize.h"
 #include "control/serve_stdio.h"
@@ -46,17 +47,13 @@ void Server::note_poison() {
 }
 
 Status Server::serve_until_told() {
-    std::vector<int> fds = {signals_.fd(), attention_.fd()};
-    if (upkeep_) fds.push_back(upkeep_->fd());
-    const auto watched = watch_any(fds);
+    const auto watched = watch_others();
     if (!watched) return std::unexpected(watched.error());
     for (;;) {
         auto question = socket_->next(watched->get());
         if (!question) return std::unexpected(std::move(question).error());
         if (!*question && signals_.arrived() == 0) {
-            attention_.clear();
-            note_poison();
-            TRY(transports_.attend());
+            TRY(attend_to_others());
             if (upkeep_ends_it()) return {};
             continue;
         }
@@ -109,6 +106,24 @@ void Server::follow_image_size() {
     size_trouble_ = std::move(trouble);
 }
 
+// Everything but the control socket.
+Result<UniqueFd> Server::watch_others() const {
+    std::vector<int> fds = {signals_.fd(), attention_.fd()};
+    if (upkeep_) fds.push_back(upkeep_->fd());
+    if (metrics_) fds.push_back(metrics_->fd());
+    return watch_any(fds);
+}
+
+Status Server::attend_to_others() {
+    if (metrics_) {
+        const LiveDevice live = live_device();
+        metrics_->attend([&live] { return metrics_text(live.state, counters_now(live)); });
+    }
+    attention_.clear();
+    note_poison();
+    return transports_.attend();
+}
+
 LiveDevice Server::live_device() {
     return {.directory = directory_,
             .hardening = hardening_,
@@ -135,6 +150,7 @@ void Server::flush_users() const {
 
 // The end of a device, and the undoing of a start that failed at any step. Every step is bounded.
 Status Server::take_down() {
+    metrics_.reset();  // nobody attends to it any more
     Status status;
     const auto keep_first = [&status](Status next) {
         if (status && !next) status = std::move(next);

@@ -12,6 +12,7 @@
 #include "control/attention.h"
 #include "control/control_socket.h"
 #include "control/lanes.h"
+#include "control/metrics_server.h"
 #include "control/ready.h"
 #include "control/runtime_dir.h"
 #include "control/server.h"
@@ -62,6 +63,8 @@ private:
     void follow_image_size();
     void flush_users() const;
     LiveDevice live_device();
+    Result<UniqueFd> watch_others() const;
+    Status attend_to_others();
 
     Status take_down();
     [[noreturn]] void give_up(Error error);
@@ -97,7 +100,9 @@ private:
     std::unique_ptr<Upkeep> upkeep_;  // null: nothing to look after
     std::string size_trouble_;        // why the image's size was not taken, last
     std::optional<ControlSocket> socket_;
-    std::optional<Question> stopper_;  // waits to hear how the end went
+    std::unique_ptr<MetricsServer> metrics_;  // with --metrics
+    std::string metrics_shortcoming_;         // why there are none though they were asked for
+    std::optional<Question> stopper_;         // waits to hear how the end went
     bool live_ = false;
     Status started_;  // why it never became ready, if so
 };

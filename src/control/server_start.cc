@@ -189,6 +189,18 @@ Status Server::bind_sockets() {
     auto settings = ServiceSettings::create(exported, options_.depth, lanes_.peers());
     if (!settings) return std::unexpected(std::move(settings).error());
     service_settings_ = std::move(*settings);
+    if (!options_.metrics.empty()) {
+        const auto address = parse_metrics_address(options_.metrics);
+        if (!address) return std::unexpected(address.error());
+        auto metrics = MetricsServer::listen(*address, recovering() ? dead_sockets_patience_ms : 0);
+        if (!metrics && !recovering()) return std::unexpected(std::move(metrics).error());
+        // Its users wait for the device, whoever took the port meanwhile.
+        if (metrics) {
+            metrics_ = std::move(*metrics);
+        } else {
+            metrics_shortcoming_ = metrics.error().message;
+        }
+    }
     const bool alone = options_.transport == TransportChoice::socket;
     if (alone && exported.addresses.empty() && inherited_.empty()) {
         auto address =
@@ -276,6 +288,7 @@ Status Server::announce_device(const std::string& path) {
               .autoclear = options_.autoclear,
               .partscan = options_.partscan,
               .watch_size = options_.watch_size,
+              .metrics = options_.metrics,
               .pid = ::getpid(),
               .phase = Phase::starting,
               .started_at = utc_now(),
@@ -339,6 +352,11 @@ std::string Server::ready_line() const {
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }
+    if (!metrics_shortcoming_.empty()) {
+        const std::string text = "no metrics over HTTP: " + metrics_shortcoming_;
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
     if (!lanes_.shortcoming().empty()) {
         const std::string text = fmt::format("requests of {} are charged to the server: {}",
                                              state_.device, lanes_.shortcoming());
@@ -360,7 +378,8 @@ Status Server::announce() {
     const std::string ready = ready_line();
     TRY(directory_.write_state(state_));
 
-    log::info("{} serves {} ({}, {} of {}, policy {}, {}{})", state_.device, state_.backing_file,
+    log::info("{} {}serves {} ({}, {} of {}, policy {}, {}{})", state_.device,
+              recovering() ? "is recovered and " : "", state_.backing_file,
               format_size(state_.size_bytes),
               state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
               state_.depth, state_.policy,

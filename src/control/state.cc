@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "control/dispatching.h"
+#include "control/metrics_server.h"
 
 namespace ringloop::control {
 namespace {
@@ -188,6 +189,10 @@ DeviceState read_fields(Fields& fields) {
     if (fields.has("autoclear")) state.autoclear = fields.flag("autoclear");
     if (fields.has("partscan")) state.partscan = fields.flag("partscan");
     if (fields.has("watch_size")) state.watch_size = fields.flag("watch_size");
+    if (fields.has("metrics")) {
+        state.metrics = fields.text("metrics", name_chars_max);
+        if (!parse_metrics_address(state.metrics)) fields.refuse("metrics");
+    }
     if (fields.has("poisoned")) state.poisoned = fields.flag("poisoned");
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
@@ -245,6 +250,7 @@ DeviceOptions recover_options(const DeviceState& state) {
             .autoclear = state.autoclear,
             .partscan = state.partscan,
             .watch_size = state.watch_size,
+            .metrics = state.metrics,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -292,6 +298,7 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"started_at", state.started_at}};
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
+    if (!state.metrics.empty()) object["metrics"] = state.metrics;
     if (!state.nbd) return object;
     json nbd = to_json(state.nbd->exported);
     nbd["uris"] = state.nbd->uris;

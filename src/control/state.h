@@ -56,6 +56,7 @@ struct DeviceState {
     bool autoclear = false;
     bool partscan = true;
     bool watch_size = false;
+    std::string metrics;  // where they are served over HTTP: --metrics; empty: nowhere
     i32 pid = 0;
     bool poisoned = false;  // a sync failed (engine::Device::poison); kept for who recovers it
     Phase phase = Phase::starting;

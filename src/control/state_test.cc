@@ -26,6 +26,7 @@ DeviceState example() {
             .policy = "linux-4.0",
             .charge = "/tenants/a",
             .lane_idle_s = 7,
+            .metrics = "127.0.0.1:9100",
             .pid = 42,
             .poisoned = true,
             .phase = Phase::live,
@@ -41,6 +42,15 @@ TEST(StateFile, gives_back_what_was_written) {
         ASSERT_TRUE(read) << read.error().message;
         EXPECT_EQ(*read, state);
     }
+}
+
+TEST(StateFile, keeps_where_metrics_are_served) {
+    EXPECT_EQ(recover_options(example()).metrics, "127.0.0.1:9100");
+    json object = *parse_json(to_file_text(example()));
+    object.erase("metrics");
+    EXPECT_EQ(parse_state(dump_json(object), "x.json")->metrics, "");
+    object["metrics"] = "0.0.0.0:9100";
+    EXPECT_FALSE(parse_state(dump_json(object), "x.json"));
 }
 
 TEST(StateFile, gives_back_the_workers_that_somebody_asked_for) {
@@ -189,6 +199,7 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
         if (field == "charge" || field == "lane_idle_s" || field == "poisoned") continue;
         if (field == "ref" || field == "allow_overlap" || field == "autoclear") continue;
         if (field == "partscan" || field == "watch_size") continue;
+        if (field == "metrics") continue;
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;
@@ -251,7 +262,8 @@ TEST(RecoverOptions, make_the_device_that_the_state_describes) {
                                       .depth = 128,
                                       .policy = "linux-4.0",
                                       .charge = "/tenants/a",
-                                      .lane_idle_s = 7}));
+                                      .lane_idle_s = 7,
+                                      .metrics = "127.0.0.1:9100"}));
 }
 
 }  // namespace

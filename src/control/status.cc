@@ -4,6 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "control/counters.h"
+
 namespace ringloop::control {
 namespace {
 
@@ -62,23 +64,16 @@ void add_protection(json& object, const char* field, const Protection& protectio
 
 // The server's own, which all shards have a part of, in the form of the others.
 json root_lane_json(const LiveState& live, std::span<const ShardStats* const> shards) {
-    u64 requests = 0;
-    u64 bytes_read = 0;
-    u64 bytes_written = 0;
-    u64 inflight = 0;
-    u64 workers = 0;
-    for (const ShardStats* shard : shards) {
-        const engine::LaneStats& lane = shard->root_lane;
-        const u64 finished = lane.finished.get();  // first, as in stats_json
-        inflight += lane.started.get() - finished;
-        requests += finished;
-        bytes_read += lane.bytes_read.get();
-        bytes_written += lane.bytes_written.get();
-        workers += lane.workers_now.get();
-    }
-    return {{"cgroup", "(server)"},           {"state", "root"},      {"pid", live.state.pid},
-            {"requests", requests},           {"inflight", inflight}, {"bytes_read", bytes_read},
-            {"bytes_written", bytes_written}, {"workers", workers},   {"idle_s", nullptr}};
+    const LaneCounters lane = root_lane_of(shards);
+    return {{"cgroup", lane.cgroup},
+            {"state", lane.state},
+            {"pid", live.state.pid},
+            {"requests", lane.requests},
+            {"inflight", lane.inflight},
+            {"bytes_read", lane.bytes_read},
+            {"bytes_written", lane.bytes_written},
+            {"workers", lane.workers},
+            {"idle_s", nullptr}};
 }
 
 json lane_json(const cgroup::LaneReport& lane) {

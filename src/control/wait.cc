@@ -16,6 +16,12 @@ u64 now_ms() {
     return static_cast<u64>(now.tv_sec) * 1000 + static_cast<u64>(now.tv_nsec) / 1'000'000;
 }
 
+u64 now_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
 int Deadline::poll_timeout_ms() const {
     return static_cast<int>(std::min<u64>(left_ms(), std::numeric_limits<int>::max()));
 }

@@ -5,8 +5,9 @@
 
 namespace ringloop::control {
 
-// CLOCK_MONOTONIC, milliseconds.
+// CLOCK_MONOTONIC.
 u64 now_ms();
+u64 now_ns();
 
 // A moment that a wait may not pass.
 class Deadline {
