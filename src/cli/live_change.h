@@ -16,7 +16,13 @@ struct LiveChange {
 
 // Asks the server of the device that `target` means, and waits for longer than a server waits for
 // requests in flight and for the kernel. An error is also what the server refused.
-Result<LiveChange> change_live(const std::string& target, const nlohmann::json& question);
+// `fd`, if any, goes with the question.
+Result<LiveChange> change_live(const std::string& target, const nlohmann::json& question,
+                               int fd = -1);
+
+// "\n/dev/ublkb0: requests waited for 0.213 ms": how long they were held back for the change, if
+// they were, as a line of its own behind what was changed; empty where nobody waited.
+std::string pause_text(const nlohmann::json& answer, const std::string& device);
 
 // Whether an answer has the field, of this kind.
 bool has(const nlohmann::json& answer, const char* field, nlohmann::json::value_t kind);

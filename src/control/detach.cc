@@ -165,11 +165,11 @@ void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std:
 }
 
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question, u64 timeout_ms) {
+                               std::string_view question, u64 timeout_ms, int fd) {
     const Deadline deadline(timeout_ms);
     auto server = reach_server(directory, name, deadline);
     if (!server) return std::unexpected(std::move(server).error());
-    TRY(server->ask(question));
+    TRY(server->ask(question, fd));
     auto answer = server->answer(deadline);
     if (!answer) return std::unexpected(std::move(answer).error());
     if (!*answer) return fail(ECONNRESET, "the server is ending");
