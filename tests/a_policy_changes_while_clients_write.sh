@@ -59,6 +59,7 @@ names = ["linux-3.19", "linux-4.0", "linux-4.0-capped", "linux-4.4", "linux-5.14
 for name in names:
     answer = json.loads(run("set", "--json", "image", "--policy", name))
     assert answer["policy"] == name, answer
+    assert (answer["pause_us"] > 0) == (answer["previous_policy"] != name), answer
     # The load goes on under each of them, and takes the way of this one: the kernel's driver tried
     # nothing before 2025 and gave all to its workers.
     start = now = stats_now()
@@ -88,7 +89,16 @@ PYTHON
 
 # What becomes of the workers is said; a number that somebody gave stays.
 set_to() { # ARGUMENT... EXPECTED
-    assert_eq "$("$RINGLOOP" set image "${@:1:$#-1}")" "$uri: ${!#}" "what set ${*:1:$#-1} printed"
+    local printed waited=""
+    printed=$("$RINGLOOP" set image "${@:1:$#-1}")
+    assert_eq "${printed%%$'\n'*}" "$uri: ${!#}" "what set ${*:1:$#-1} printed"
+    [[ $printed != *$'\n'* ]] || waited=${printed#*$'\n'}
+    # Nobody waits for what is so already.
+    if [[ ${!#} == *"as before" ]]; then
+        assert_eq "$waited" "" "how long requests waited for nothing"
+    else
+        assert_match "${waited#"$uri: "}" "^requests waited for [0-9]+\.[0-9]{3} ms$"
+    fi
 }
 "$RINGLOOP" detach image
 uri=$("$RINGLOOP" attach --transport socket --queues 2 image)
@@ -107,7 +117,7 @@ refuses() { # STATUS REGEX ARGUMENT...
 refuses 2 "set: no policy 'fast'; there are auto, .*" image --policy fast
 refuses 2 "set: --workers 0: use 1 to 512; .*" image --workers 0
 refuses 2 "set: --workers 513: .*" image --workers 513
-refuses 2 "set: nothing to set: give --policy, --workers, --lane-idle or --reap-lanes; .*" image
+refuses 2 "set: nothing to set: give --policy, --workers, .*" image
 refuses 1 ".*: --workers 1 is less than its 2 queues, .*--workers 2, or attach it with --queues 1" \
     image --workers 1
 refuses 1 "nowhere: not attached.*" nowhere --policy auto

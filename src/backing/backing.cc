@@ -129,10 +129,20 @@ Status Backing::measure(Image image, const Options& options) {
     regular_file_ = !image.block_device;
     path_ = std::move(image.path);
     fd_ = std::move(image.fd);
+    told_ = {.byte_granular = options.byte_granular,
+             .request_alignment = geometry_.request_alignment,
+             .discard = geometry_.discard};
     return {};
 }
 
 Result<Handle> Backing::open_handle(io::Kernel& kernel) const {
+    Result<Handle> handle = open_files();
+    if (!handle) return handle;
+    TRY(register_files(kernel, *handle));
+    return handle;
+}
+
+Result<Handle> Backing::open_files() const {
     const int flags = geometry_.read_only ? O_RDONLY : O_RDWR;
     const auto reopen_failed = [this](int number) {
         return fail(number, "{}: cannot be opened again: {}", printable(path_),
@@ -146,17 +156,31 @@ Result<Handle> Backing::open_handle(io::Kernel& kernel) const {
     }
     handle.buffered_fd = reopen(fd_.get(), flags);
     if (!handle.buffered_fd) return reopen_failed(errno);
-    Result<io::FileRef> buffered = kernel.register_file(handle.buffered_fd.get());
-    if (!buffered) return std::unexpected(std::move(buffered).error());
-    handle.buffered = *buffered;
     if (!geometry_.direct) return handle;
-
     handle.direct_fd = reopen(fd_.get(), flags | O_DIRECT);
     if (!handle.direct_fd) return reopen_failed(errno);
-    Result<io::FileRef> direct = kernel.register_file(handle.direct_fd.get());
-    if (!direct) return std::unexpected(std::move(direct).error());
-    handle.direct = *direct;
     return handle;
+}
+
+Status Backing::register_files(io::Kernel& kernel, Handle& handle) {
+    if (!handle.buffered_fd) return {};  // simulated
+    const Result<io::FileRef> buffered = kernel.register_file(handle.buffered_fd.get());
+    if (!buffered) return std::unexpected(buffered.error());
+    handle.buffered = *buffered;
+    if (!handle.direct_fd) return {};
+    const Result<io::FileRef> direct = kernel.register_file(handle.direct_fd.get());
+    if (!direct) {
+        kernel.unregister_file(handle.buffered);
+        return std::unexpected(direct.error());
+    }
+    handle.direct = *direct;
+    return {};
+}
+
+void Backing::close_handle(io::Kernel& kernel, Handle& handle) {
+    if (handle.buffered_fd) kernel.unregister_file(handle.buffered);
+    if (handle.direct_fd) kernel.unregister_file(handle.direct);
+    handle = {};
 }
 
 io::Operation Backing::operation(const Handle& handle, const Access& access) const {
@@ -298,10 +322,19 @@ Backing::Extent Backing::extent_at(u64 offset) const {
     return {std::min(left, static_cast<u64>(hole - at)), false};
 }
 
-Result<Backing::Measured> Backing::measure_again() const {
+Result<Backing::Measured> Backing::measure_again(std::optional<u64> sizelimit_bytes) const {
     const Result<u64> bytes = image_bytes(fd_.get(), printable(path_));
     if (!bytes) return std::unexpected(bytes.error());
-    const auto extent = fit_extent(*bytes, offset_, sizelimit_, geometry_.request_alignment);
+    const u64 limit = sizelimit_bytes.value_or(sizelimit_);
+    const u64 left = *bytes - std::min(offset_, *bytes);
+    if (sizelimit_bytes && limit > left) {
+        return fail(EINVAL,
+                    "{}: has {} bytes{}, and a device of {} does not fit; make the image larger "
+                    "with 'truncate -s SIZE FILE', or the device smaller",
+                    printable(path_), left,
+                    offset_ != 0 ? fmt::format(" behind offset {}", offset_) : "", limit);
+    }
+    const auto extent = fit_extent(*bytes, offset_, limit, geometry_.request_alignment);
     if (!extent) return about(path_, extent.error());
     return Measured{extent->size_bytes, extent->bytes_cut};
 }

@@ -1,15 +1,17 @@
 // What the bytes of a device live on: a regular file or a block device.
 //
-// A Backing is opened once for a device and is constant from then on, so every shard reads it
-// without a lock. The one exception is the size of the device, see resize(). It translates an
-// Access (what the engine wants of a range) into an io::Operation (what the kernel should do); it
-// never performs I/O of the data path itself.
+// A Backing is constant while any shard of its device serves, so every shard reads it without a
+// lock. While all are frozen its size may change, see resize(), and so may the image itself, or how
+// it is opened, see exchange(). It translates an Access (what the engine wants of a range) into an
+// io::Operation (what the kernel should do); it never performs I/O of the data path itself.
 #pragma once
 
 #include <sys/uio.h>
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/range.h"
@@ -25,6 +27,9 @@ enum class DirectIo : u8 { automatic, on, off };
 
 struct Options {
     std::string path{};
+    // Any descriptor of the image, O_PATH too, where somebody else has looked it up: then `path` is
+    // what it is called, and absolute. -1: none. The caller's.
+    int looked_up_fd = -1;
     u64 offset_bytes = 0;
     u64 sizelimit_bytes = 0;  // 0: to the end of the image
     bool read_only = false;
@@ -110,6 +115,13 @@ public:
 
     // Any thread, at start.
     Result<Handle> open_handle(io::Kernel& kernel) const;
+    // The two halves of it, for a shard that serves: files that any thread may open, because that
+    // may take a while, and what the kernel's own thread does with them. After an error nothing is
+    // registered.
+    Result<Handle> open_files() const;
+    static Status register_files(io::Kernel& kernel, Handle& handle);
+    // The end of a handle with which nothing is in flight, on the kernel's thread.
+    static void close_handle(io::Kernel& kernel, Handle& handle);
 
     // Any thread. The access lies within size_now().
     io::Operation operation(const Handle& handle, const Access& access) const;
@@ -140,12 +152,32 @@ public:
         u64 size_bytes = 0;
         u64 bytes_cut = 0;  // of the image's tail
     };
-    Result<Measured> measure_again() const;  // control thread; may block
+    // With another size limit, or the one that it has. Control thread; may block.
+    Result<Measured> measure_again(std::optional<u64> sizelimit_bytes = {}) const;
+    // The limit for later measures; control thread.
+    void limit_size(u64 sizelimit_bytes) { sizelimit_ = sizelimit_bytes; }
 
     // Control thread, while every shard of the device is frozen (engine/freeze.h): an access that
     // was admitted under the old size is not to be carried out under another. Whoever else looks
     // at the size, the survey of extents for instance, sees the one or the other.
     void resize(u64 size_bytes) { size_now_.store(size_bytes, std::memory_order_relaxed); }
+
+    // What shall take this image's place in the device.
+    struct Other {
+        std::string path{};     // absolute; empty: the same image, opened in another way
+        int looked_up_fd = -1;  // of it; as of Options
+        DirectIo direct_io = DirectIo::automatic;
+        bool read_only = false;
+    };
+    // Opens, measures and probes it, with the offset and the size limit of this one. The error says
+    // why the device cannot have it: what its users were told of size, sectors, granularity and
+    // discards has to stay true. Control thread; may block.
+    Result<std::unique_ptr<Backing>> open_other(const Other& other) const;
+    // Control thread, while every shard is frozen and searching() is held: this becomes what
+    // open_other() gave, which becomes what this was.
+    void exchange(Backing& other);
+    // Held by whoever looks for extents, for as long as its answer has to be of one image.
+    std::timed_mutex& searching() const { return searching_; }
 
     // Waits until everything written is on stable storage (control thread, at detach).
     Status sync() const;
@@ -164,11 +196,21 @@ private:
     Backing() = default;
 
     Status measure(Image image, const Options& options);
+    Status check_other(const Backing& other, bool same_image) const;
     bool goes_direct(const Access& access) const;
     io::Operation transfer(const Handle& handle, const Access& access) const;
     io::Operation deallocate(const Handle& handle, const Access& access) const;
 
-    // Constant after open.
+    // What users of the device were told when it was made, whatever its image is by now.
+    struct Told {
+        bool byte_granular = false;  // Options::byte_granular
+        u32 request_alignment = 512;
+        bool discard = false;
+    };
+    Told told_;
+    mutable std::timed_mutex searching_;
+
+    // Constant but for exchange().
     std::string path_;
     Geometry geometry_;
     UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched;

@@ -114,7 +114,9 @@ Result<Image> open_image(const Options& options) {
     const std::string name = printable(options.path);
     if (options.path.empty()) return fail(EINVAL, "no image was named; give the path of one");
 
-    const UniqueFd path_fd(open(options.path.c_str(), O_PATH | O_CLOEXEC));
+    const bool looked_up = options.looked_up_fd >= 0;
+    const UniqueFd path_fd(looked_up ? fcntl(options.looked_up_fd, F_DUPFD_CLOEXEC, 0)
+                                     : open(options.path.c_str(), O_PATH | O_CLOEXEC));
     if (!path_fd) return look_up_failed(name, errno);
     struct stat found = {};
     if (fstat(path_fd.get(), &found) != 0) return look_up_failed(name, errno);
@@ -132,7 +134,7 @@ Result<Image> open_image(const Options& options) {
 
     Image image;
     image.fd = std::move(*fd);
-    image.path = absolute(options.path);
+    image.path = looked_up ? options.path : absolute(options.path);
     image.io_block_bytes = static_cast<u32>(found.st_blksize);
     image.block_device = block_device;
     image.read_only = options.read_only;

@@ -65,6 +65,7 @@ public:
     Status limit_workers(u32) override { return {}; }
     void signal(i32) override {}
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
+    void unregister_file(io::FileRef) override {}
     Status register_buffers(std::span<const iovec>) override { return {}; }
 };
 

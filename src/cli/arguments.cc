@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "cli/output.h"
 #include "cli/parsed.h"
+#include "cli/set_options.h"
 #include "version.h"
 
 namespace ringloop::cli {
@@ -42,6 +43,7 @@ struct DeviceTexts {
 struct Texts {
     DeviceTexts attach;
     DeviceTexts serve;
+    SetTexts set;
     int ready_fd = -1;
 };
 
@@ -150,13 +152,14 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     resize.add_option("TARGET", parsed.resize.target, "device, name, image or URI")->required();
     resize.add_flag("--json", parsed.resize.json, "print an object");
 
-    auto& set = *app.add_subcommand("set", "another policy or number of workers, or fewer lanes");
+    auto& set = *app.add_subcommand("set", "change a device in use: image, size, policy, lanes");
     set.add_option("TARGET", parsed.set.target, "device, name, image or URI")->required();
     control::Change& change = parsed.set.change;
     set.add_option("--policy", change.dispatching.policy, policy_text());
     set.add_option("--workers", change.dispatching.workers, workers_text);
     set.add_option("--lane-idle", change.lane_idle_s, lane_idle_text);
     set.add_flag("--reap-lanes", change.reap_lanes, "end the lanes that have nothing to do, now");
+    add_set_options(set, change, parsed.texts.set);
     set.add_flag("--json", parsed.set.json, "print an object");
 
     auto& recover = *app.add_subcommand("recover", "give devices whose server died a new one");
@@ -285,6 +288,8 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         return parsed.detach;
     }
     if (verb == "set") {
+        const Status read = read_set_texts(parsed.texts.set, parsed.set.change);
+        if (!read) return bad_value(read);
         const Status checked = control::check_change(parsed.set.change);
         if (!checked) return usage(checked.error().message.c_str());
         return parsed.set;

@@ -13,7 +13,7 @@ constexpr u64 change_timeout_ms = 60'000;
 
 }  // namespace
 
-Result<LiveChange> change_live(const std::string& target, const json& question) {
+Result<LiveChange> change_live(const std::string& target, const json& question, int fd) {
     const auto directory = control::RuntimeDir::open();
     if (!directory) return std::unexpected(directory.error());
     auto device = control::find_device(*directory, target);
@@ -23,7 +23,7 @@ Result<LiveChange> change_live(const std::string& target, const json& question) 
         return fail(ESRCH, "{}: its server died: ringloop recover {}", state.device, state.name);
     }
     const auto text = control::ask_server(*directory, state.name, control::dump_json(question),
-                                          change_timeout_ms);
+                                          change_timeout_ms, fd);
     if (!text) return fail(text.error().number, "{}: {}", state.device, text.error().message);
     auto answer = control::parse_json(*text);
     if (!answer || !answer->is_object()) {
@@ -53,6 +53,14 @@ Result<json> ask_live(const control::RuntimeDir& directory, const control::Known
     return fail(EOPNOTSUPP,
                 "{}: its server is older than this question; detach it and attach the image again",
                 state.device);
+}
+
+std::string pause_text(const json& answer, const std::string& device) {
+    if (!has(answer, "pause_us", json::value_t::number_unsigned)) return "";
+    const u64 pause_us = answer["pause_us"].get<u64>();
+    if (pause_us == 0) return "";
+    return fmt::format("\n{}: requests waited for {}.{:03} ms", device, pause_us / 1000,
+                       pause_us % 1000);
 }
 
 bool has(const json& answer, const char* field, json::value_t kind) {

@@ -17,7 +17,13 @@ struct LiveChange {
 
 // Asks the server of the device that `target` means, and waits for longer than a server waits for
 // requests in flight and for the kernel. An error is also what the server refused.
-Result<LiveChange> change_live(const std::string& target, const nlohmann::json& question);
+// `fd`, if any, goes with the question.
+Result<LiveChange> change_live(const std::string& target, const nlohmann::json& question,
+                               int fd = -1);
+
+// "\n/dev/ublkb0: requests waited for 0.213 ms": how long they were held back for the change, if
+// they were, as a line of its own behind what was changed; empty where nobody waited.
+std::string pause_text(const nlohmann::json& answer, const std::string& device);
 
 // Asks the server of a device something that is answered at once. The error is what stands between
 // us and an answer: a server that is dead or starting, one of another version, or its refusal.

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -79,10 +80,41 @@ Result<json> resize(const LiveDevice& live) {
     return to_json(*resized, live.state);
 }
 
-Result<json> set(const json& question, const LiveDevice& live) {
+// The image, or the size. The rest of a `set` comes after it.
+Status set_image(const Change& change, int fd, const LiveDevice& live, json& answer) {
+    const DeviceState before = live.state;
+    if (change.image.any()) {
+        TRY(change_image(
+            change.image, fd,
+            {live.backing, live.device, live.shards, live.transports, live.keeper != nullptr},
+            live.state));
+        add_image_to(answer, change.image, before, live.state);
+    }
+    if (change.resize) {
+        const auto resized = resize_device({live.backing, live.shards, live.transports}, live.state,
+                                           change.sizelimit_bytes);
+        if (!resized) return std::unexpected(resized.error());
+        live.state.size_bytes = resized->size_bytes;
+        live.state.sizelimit_bytes = change.sizelimit_bytes.value_or(live.state.sizelimit_bytes);
+        answer = to_json(*resized, live.state);
+        log::info("{}", to_text(*resized, live.state.device));
+    }
+    // Before anything else may fail: recovery must find the image that is served.
+    if (before != live.state) TRY(live.directory.write_state(live.state));
+    return {};
+}
+
+Result<json> set(const json& question, int fd, const LiveDevice& live) {
     const auto change = parse_question(question);
     if (!change) return std::unexpected(change.error());
     TRY(may_change_lanes(*change, live.keeper, live.state));
+    const auto possible = state_after(change->dispatching, live.state);
+    if (!possible) return std::unexpected(possible.error());
+    json answer = json::object();
+    TRY(set_image(*change, fd, live, answer));
+    if (const std::string text = image_text(answer, live.state.device); !text.empty()) {
+        log::info("{}", text.substr(0, text.size() - 1));
+    }
     const DeviceState before = live.state;
     const auto dispatched =
         change_dispatching(change->dispatching, live.device, live.shards, live.state);
@@ -93,13 +125,19 @@ Result<json> set(const json& question, const LiveDevice& live) {
     const bool dispatching = change->dispatching != DispatchChange{};
     if (dispatching) log::info("{}", to_text(*dispatched, live.state.device));
     if (change->of_lanes()) log::info("{}", to_text(changed, live.state.device));
-    json answer = to_json(*dispatched, live.state);
+    answer.update(to_json(*dispatched, live.state));
     add_to(answer, changed);
     return answer;
 }
 
-std::string text_of(const Result<json>& changed) {
-    if (changed) return dump_json(*changed);
+// With the time that requests waited for the change, which is nobody's where nothing was frozen.
+std::string text_of(const LiveDevice& live, const std::function<Result<json>()>& change) {
+    const u64 paused_us = live.shards.paused_us();
+    Result<json> changed = change();
+    if (changed) {
+        (*changed)["pause_us"] = live.shards.paused_us() - paused_us;
+        return dump_json(*changed);
+    }
     log::warning("{}", changed.error().message);
     return dump_json({{"error", changed.error().message}});
 }
@@ -122,7 +160,7 @@ Counters counters_now(const LiveDevice& live) {
     return counters;
 }
 
-std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live) {
+std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live, int fd) {
     const auto object = parse_json(question);
     const bool valid =
         object && object->is_object() && object->contains("verb") && (*object)["verb"].is_string();
@@ -131,8 +169,8 @@ std::optional<std::string> answer_to(std::string_view question, const LiveDevice
     if (verb == "counters") return dump_short(to_json(counters_now(live)));
     if (verb == "metrics") return dump_short(metrics(live));
     if (verb == "ping") return dump_json({{"ok", true}});
-    if (verb == "resize") return text_of(resize(live));
-    if (verb == "set") return text_of(set(*object, live));
+    if (verb == "resize") return text_of(live, [&] { return resize(live); });
+    if (verb == "set") return text_of(live, [&] { return set(*object, fd, live); });
     if (verb == "stop") return std::nullopt;
     return dump_json(
         {{"error", "not understood; verbs: status, counters, metrics, ping, resize, set, stop"}});

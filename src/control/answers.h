@@ -35,6 +35,8 @@ Counters counters_now(const LiveDevice& live);
 
 // Control thread; a change blocks for the time that requests in flight take, with a bound. nullopt
 // for `stop`, which is answered at the end.
-std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live);
+// `fd`: what came with the question, if any.
+std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live,
+                                     int fd = -1);
 
 }  // namespace ringloop::control

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -85,6 +86,26 @@ void use_no_scheduler(const std::string& device) {
     const std::string path =
         fmt::format("/sys/block{}/queue/scheduler", device.substr(device.rfind('/')));
     if (read_line(path).find("[none]") == std::string::npos) write_setting(path, "none");
+}
+
+Status set_read_only(const std::string& device, bool read_only) {
+    for (const BlockNode& node : nodes_of(device)) {
+        const std::string path = "/dev/" + node.name;
+        const int value = read_only ? 1 : 0;
+        const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+        if (!fd || ::ioctl(fd.get(), BLKROSET, &value) != 0) {
+            return fail_errno(errno, "{}: cannot be made {}", path,
+                              read_only ? "read-only" : "writable");
+        }
+    }
+    const std::string flag =
+        read_line(fmt::format("/sys/block{}/ro", device.substr(device.rfind('/'))));
+    if (read_only || flag != "1") return {};
+    static_cast<void>(set_read_only(device, true));
+    return fail(EROFS,
+                "{}: its driver knows the disk as read-only since it was attached; detach it and "
+                "attach the image without --read-only",
+                device);
 }
 
 bool write_setting(const std::string& path, const std::string& value) {

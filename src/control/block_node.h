@@ -24,6 +24,10 @@ void remove_partitions(const std::string& device);
 // such file, or refuses, keeps its choice: the device works with any.
 void use_no_scheduler(const std::string& device);
 
+// The kernel's own flag of the disk and its partitions (BLKROSET), for those who open it from now
+// on. EROFS: the driver made the disk read-only with a flag of its own, which stays.
+Status set_read_only(const std::string& device, bool read_only);
+
 // Writes one value to a file of /sys. False where there is none, or it is refused.
 bool write_setting(const std::string& path, const std::string& value);
 

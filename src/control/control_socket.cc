@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -26,11 +27,35 @@ UniqueFd seqpacket_socket() {
     return UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
-// One packet; "" for the end of the connection, nullopt when it is too long or broken.
-std::optional<std::string> receive(int fd, u32 bytes_max) {
+// Room for one descriptor, aligned as the kernel wants it.
+union FileMessage {
+    cmsghdr header;
+    std::array<char, CMSG_SPACE(sizeof(int))> bytes;
+};
+
+// One packet; "" for the end of the connection, nullopt when it is too long or broken. The
+// descriptor in it goes to `file`; of several the kernel keeps back what has no room.
+std::optional<std::string> receive(int fd, u32 bytes_max, UniqueFd* file = nullptr) {
     std::string text(bytes_max, '\0');
-    const ssize_t length = ::recv(fd, text.data(), text.size(), MSG_TRUNC);
-    if (length < 0 || static_cast<std::size_t>(length) > text.size()) return std::nullopt;
+    iovec part = {text.data(), text.size()};
+    FileMessage control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = control.bytes.size();
+    const ssize_t length = ::recvmsg(fd, &message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    if (length < 0) return std::nullopt;
+    UniqueFd received;
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        int number = -1;
+        std::memcpy(&number, CMSG_DATA(header), sizeof number);
+        received.reset(number);
+    }
+    if (static_cast<std::size_t>(length) > text.size()) return std::nullopt;
+    if (file) *file = std::move(received);
     text.resize(static_cast<std::size_t>(length));
     return text;
 }
@@ -88,9 +113,10 @@ std::optional<Question> ControlSocket::read_question(int fd) {
         std::ranges::find_if(clients_, [fd](const Client& known) { return known.fd.get() == fd; });
     UniqueFd owned = std::move(client->fd);
     clients_.erase(client);
-    auto text = receive(fd, message_bytes_max);
+    UniqueFd file;
+    auto text = receive(fd, message_bytes_max, &file);
     if (!text || text->empty()) return std::nullopt;
-    return Question{std::move(owned), std::move(*text)};
+    return Question{std::move(owned), std::move(*text), std::move(file)};
 }
 
 int ControlSocket::poll_timeout_ms() const {
@@ -117,8 +143,20 @@ Result<Conversation> Conversation::connect(const std::string& path) {
     return Conversation(std::move(fd), std::move(process));
 }
 
-Status Conversation::ask(std::string_view text) {
-    if (::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) < 0) {
+Status Conversation::ask(std::string_view text, int fd) {
+    iovec part = {const_cast<char*>(text.data()), text.size()};
+    FileMessage control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (fd >= 0) {
+        message.msg_control = control.bytes.data();
+        message.msg_controllen = control.bytes.size();
+        control.header = {
+            .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        std::memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    }
+    if (::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) < 0) {
         return fail_errno(errno, "cannot ask the server");
     }
     return {};

@@ -22,6 +22,7 @@ inline constexpr u64 question_timeout_ms = 5'000;
 struct Question {
     UniqueFd client;
     std::string text;
+    UniqueFd file;  // a descriptor that came with it, if any
 };
 
 class ControlSocket {
@@ -59,7 +60,9 @@ public:
     // ECONNREFUSED or ENOENT when nobody listens.
     static Result<Conversation> connect(const std::string& path);
 
-    Status ask(std::string_view text);
+    // `fd`, if any, goes with it: of a file that the server cannot find by its path, because it
+    // has let go of other people's mounts.
+    Status ask(std::string_view text, int fd = -1);
     // nullopt when the server closed the connection without an answer.
     Result<std::optional<std::string>> answer(const Deadline& deadline) const;
     // Whether answer() would return at once.

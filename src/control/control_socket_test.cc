@@ -58,6 +58,27 @@ TEST_F(ControlSocketTest, carries_a_question_and_its_answer) {
     EXPECT_EQ(**client.answer(Deadline(patience_ms)), "well");
 }
 
+TEST_F(ControlSocketTest, carries_a_descriptor_with_a_question) {
+    Conversation client = connect();
+    {
+        const UniqueFd file(::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK));
+        ASSERT_TRUE(client.ask("take this", file.get()));
+    }
+    auto question = socket_->next(event_.get());
+    ASSERT_TRUE(question && *question);
+    EXPECT_EQ((*question)->text, "take this");
+    u64 value = 0;
+    ASSERT_TRUE((*question)->file);
+    ASSERT_EQ(::read((*question)->file.get(), &value, sizeof value),
+              static_cast<ssize_t>(sizeof value));
+    EXPECT_EQ(value, 7u);
+    Conversation plain = connect();
+    ASSERT_TRUE(plain.ask("nothing with it"));
+    question = socket_->next(event_.get());
+    ASSERT_TRUE(question && *question);
+    EXPECT_FALSE((*question)->file);
+}
+
 TEST_F(ControlSocketTest, returns_when_the_other_descriptor_is_readable) {
     const u64 one = 1;
     ASSERT_EQ(::write(event_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));

@@ -167,9 +167,10 @@ void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std:
 namespace {
 
 // A question on its way.
-Result<Conversation> begin_asking(Result<Conversation> server, std::string_view question) {
+Result<Conversation> begin_asking(Result<Conversation> server, std::string_view question,
+                                  int fd = -1) {
     if (!server) return server;
-    TRY(server->ask(question));
+    TRY(server->ask(question, fd));
     return server;
 }
 
@@ -184,9 +185,9 @@ Result<std::string> answer_of(const Result<Conversation>& server, const Deadline
 }  // namespace
 
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question, u64 timeout_ms) {
+                               std::string_view question, u64 timeout_ms, int fd) {
     const Deadline deadline(timeout_ms);
-    return answer_of(begin_asking(reach_server(directory, name, deadline), question), deadline);
+    return answer_of(begin_asking(reach_server(directory, name, deadline), question, fd), deadline);
 }
 
 std::vector<Result<std::string>> ask_servers(const RuntimeDir& directory,

@@ -21,10 +21,12 @@ Status detach(const RuntimeDir& directory, const KnownDevice& device, const Deta
 // told of its device, which may have been usable by then. It has no users, so nothing waits.
 void remove_leftovers_of(const RuntimeDir& directory, i32 server_pid, const std::string& since);
 
-// Asks the server of a device. A server that is starting or does not answer is an error.
+// Asks the server of a device; `fd` as of Conversation::ask. A server that is starting or does not
+// answer is an error.
 inline constexpr u64 answer_timeout_ms = 2'000;  // of a question that is answered at once
 Result<std::string> ask_server(const RuntimeDir& directory, const std::string& name,
-                               std::string_view question, u64 timeout_ms = answer_timeout_ms);
+                               std::string_view question, u64 timeout_ms = answer_timeout_ms,
+                               int fd = -1);
 
 // Asks many at the same time: the answers in the order of the names. A server that does not answer
 // by the deadline costs the others nothing.

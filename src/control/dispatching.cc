@@ -55,7 +55,10 @@ Result<Dispatched> change_dispatching(const DispatchChange& change, engine::Devi
     if (!after) return std::unexpected(std::move(after).error());
     const engine::Dispatching wanted = dispatching_of(*after);
     if (wanted != device.dispatching()) {
-        TRY(shards.while_frozen(state.device, "set", [&] { device.dispatch_by(wanted); }));
+        TRY(shards.while_frozen(state.device, "set", [&]() -> Status {
+            device.dispatch_by(wanted);
+            return {};
+        }));
     }
     const Dispatched dispatched = {.policy = after->policy,
                                    .workers = workers_of(*after),

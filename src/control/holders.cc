@@ -73,12 +73,24 @@ const BlockNode* opened_node(std::span<const BlockNode> nodes, const std::string
     return found == nodes.end() ? nullptr : &*found;
 }
 
-void add_open_files(std::span<const BlockNode> nodes, const std::string& pid,
+// "flags: 0100002" in octal, of /proc/PID/fdinfo/N.
+bool is_for_writing(const std::string& fdinfo) {
+    constexpr std::string_view field = "flags:\t";
+    const std::string text = read_text(fdinfo).value_or("");
+    const std::size_t at = text.find(field);
+    int flags = 0;
+    if (at == std::string::npos) return true;
+    std::from_chars(text.data() + at + field.size(), text.data() + text.size(), flags, 8);
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+void add_open_files(std::span<const BlockNode> nodes, const std::string& pid, Holding holding,
                     std::vector<std::string>& lines) {
     const std::string process = "/proc/" + pid;
     for (const std::string& number : entries_of(process + "/fd")) {
         const BlockNode* node = opened_node(nodes, process + "/fd/" + number);
         if (!node) continue;
+        if (holding == Holding::writing && !is_for_writing(process + "/fdinfo/" + number)) continue;
         const std::string line = fmt::format("pid {} ({}) has it open{}", pid,
                                              read_line(process + "/comm"), part_of(nodes, *node));
         if (std::ranges::find(lines, line) == lines.end()) lines.push_back(line);
@@ -132,7 +144,7 @@ std::vector<std::string> swap_holders(std::span<const BlockNode> nodes, std::str
     return lines;
 }
 
-std::vector<std::string> holders_of(const std::string& device) {
+std::vector<std::string> holders_of(const std::string& device, Holding holding) {
     std::vector<std::string> lines;
     const auto nodes = nodes_of(device);
     if (nodes.empty()) return lines;
@@ -145,12 +157,15 @@ std::vector<std::string> holders_of(const std::string& device) {
         // A thread of the kernel has neither files nor a program.
         if (link_of(process + "/exe").empty()) continue;
         if (tables_seen.insert(link_of(process + "/ns/mnt")).second) {
-            const std::string table = read_text(process + "/mountinfo").value_or("");
-            for (std::string& line : mount_holders(nodes, parse_mountinfo(table))) {
+            auto mounts = parse_mountinfo(read_text(process + "/mountinfo").value_or(""));
+            std::erase_if(mounts, [&](const Mount& mount) {
+                return holding == Holding::writing && !mount.options.starts_with("rw");
+            });
+            for (std::string& line : mount_holders(nodes, mounts)) {
                 if (std::ranges::find(lines, line) == lines.end()) lines.push_back(std::move(line));
             }
         }
-        add_open_files(nodes, pid, lines);
+        add_open_files(nodes, pid, holding, lines);
     }
     for (std::string& line : swap_holders(nodes, read_text("/proc/swaps").value_or(""))) {
         lines.push_back(std::move(line));

@@ -22,7 +22,9 @@ std::vector<BlockNode> nodes_of(const std::string& device);
 
 // "mounted on /mnt", "pid 123 (fio) has it open", "used by dm-0", "in use as swap", "backs loop0".
 // Empty when nobody holds it as far as this user may see. Each line names its partition, if any.
-std::vector<std::string> holders_of(const std::string& device);
+// `writing`: of them only those who may write to it; what stands on it counts as one.
+enum class Holding : u8 { any, writing };
+std::vector<std::string> holders_of(const std::string& device, Holding holding = Holding::any);
 
 // The parts that read text, for holders_of and for tests.
 std::vector<std::string> mount_holders(std::span<const BlockNode> nodes,

@@ -7,25 +7,32 @@
 #include "control/files.h"
 
 namespace ringloop::control {
-Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state) {
-    const auto measured = parts.backing.measure_again();
+Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state,
+                              std::optional<u64> sizelimit_bytes) {
+    const auto measured = parts.backing.measure_again(sizelimit_bytes);
     if (!measured) return std::unexpected(measured.error());
     const Resized resized = {.size_bytes = measured->size_bytes,
                              .previous_bytes = state.size_bytes,
                              .bytes_cut = measured->bytes_cut};
     // The engine differs from what users know after a resize that failed half way.
     const bool engine_has_it = parts.backing.size_now() == resized.size_bytes;
-    if (engine_has_it && resized.size_bytes == resized.previous_bytes) return resized;
+    if (engine_has_it && resized.size_bytes == resized.previous_bytes) {
+        if (sizelimit_bytes) parts.backing.limit_size(*sizelimit_bytes);
+        return resized;
+    }
     TRY(parts.transports.may_resize());
 
     const auto engine = [&](u64 size_bytes) -> Status {
         if (engine_has_it) return {};
-        return parts.shards.while_frozen(state.device, "resize",
-                                         [&] { parts.backing.resize(size_bytes); });
+        return parts.shards.while_frozen(state.device, "resize", [&]() -> Status {
+            parts.backing.resize(size_bytes);
+            return {};
+        });
     };
     // Not while the shards are frozen: the driver may wait for its requests in flight.
     const auto kernel = [&](u64 size_bytes) { return parts.transports.resize(size_bytes); };
     TRY(change_size(resized.previous_bytes, resized.size_bytes, engine, kernel));
+    if (sizelimit_bytes) parts.backing.limit_size(*sizelimit_bytes);
     return resized;
 }
 

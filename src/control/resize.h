@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "backing/backing.h"
@@ -29,7 +30,9 @@ struct ResizedParts {
 // a bound. The same size again is no error. After an error of the kernel or the image the device
 // may be half resized, which hurts nobody, and another call does the rest. `state` is what the
 // device's users know, and the caller's to change.
-Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state);
+// `sizelimit_bytes`: another size limit, 0 for none, which the backing keeps after a success.
+Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& state,
+                              std::optional<u64> sizelimit_bytes = {});
 
 // The two steps in the order in which the kernel never shows bytes that the engine would refuse:
 // the engine first to grow, the kernel first to shrink. The second only after the first succeeded.

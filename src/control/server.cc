@@ -62,7 +62,7 @@ Status Server::serve_until_told() {
             flush_users();
             return {};
         }
-        const auto text = answer_to((*question)->text, live_device());
+        const auto text = answer_to((*question)->text, live_device(), (*question)->file.get());
         if (!text) {
             stopper_ = std::move(*question);
             return {};

@@ -40,9 +40,17 @@ Status parse_lanes(const json& question, Change& change) {
 }  // namespace
 
 Status check_change(const Change& change) {
-    if (change.dispatching == DispatchChange{} && !change.of_lanes()) {
+    if (change.dispatching == DispatchChange{} && !change.of_lanes() && !change.image.any() &&
+        !change.resize) {
         return fail(EINVAL,
-                    "nothing to set: give --policy, --workers, --lane-idle or --reap-lanes");
+                    "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
+                    "--backing-file, --direct-io, --read-only or --size");
+    }
+    if (change.resize && change.image.any()) {
+        return fail(EINVAL, "--size and a change of the image are two steps: one at a time");
+    }
+    if (change.image.force && change.image.backing_file.empty() && !change.image.read_only) {
+        return fail(EINVAL, "--force is of --backing-file and --read-only");
     }
     TRY(check_change(change.dispatching));
     return change.lane_idle_s ? check_lane_idle(*change.lane_idle_s) : Status();
@@ -54,6 +62,12 @@ json to_question(const Change& change) {
     if (change.dispatching.workers) question["workers"] = *change.dispatching.workers;
     if (change.lane_idle_s) question["lane_idle_s"] = *change.lane_idle_s;
     if (change.reap_lanes) question["reap_lanes"] = true;
+    ask_for(question, change.image);
+    if (change.sizelimit_bytes) {
+        question["size"] = *change.sizelimit_bytes;
+    } else if (change.resize) {
+        question["size"] = "auto";
+    }
     return question;
 }
 
@@ -70,6 +84,17 @@ Result<Change> parse_question(const json& question) {
         }
     }
     TRY(parse_lanes(question, change));
+    auto image = image_wanted_in(question);
+    if (!image) return std::unexpected(std::move(image).error());
+    change.image = std::move(*image);
+    if (const auto size = question.find("size"); size != question.end()) {
+        change.resize = true;
+        if (size->is_number_unsigned()) {
+            change.sizelimit_bytes = size->get<u64>();
+        } else if (*size != "auto") {
+            return fail(EINVAL, "size: neither a number of bytes nor auto");
+        }
+    }
     TRY(check_change(change));
     return change;
 }

@@ -1,5 +1,5 @@
-// What `ringloop set` changes of a device in use: how it dispatches (control/dispatching.h), and
-// its lanes.
+// What `ringloop set` changes of a device in use: how it dispatches (control/dispatching.h), its
+// image (control/image_change.h), its size (control/resize.h), and its lanes.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -8,6 +8,7 @@
 
 #include "cgroup/keeper.h"
 #include "control/dispatching.h"
+#include "control/image_change.h"
 #include "control/state.h"
 
 namespace ringloop::control {
@@ -17,6 +18,9 @@ struct Change {
     DispatchChange dispatching;
     std::optional<u32> lane_idle_s;  // not given: as it is
     bool reap_lanes = false;         // end the lanes that have nothing in flight, now
+    ImageWanted image{};
+    bool resize = false;                   // to what the image has now, or to
+    std::optional<u64> sizelimit_bytes{};  // another size limit; 0: none
 
     bool of_lanes() const { return lane_idle_s || reap_lanes; }
     bool operator==(const Change&) const = default;

@@ -19,6 +19,9 @@ TEST(Change, goes_to_the_server_and_arrives_as_it_was) {
           Change{.dispatching = {.policy = "", .workers = 1}},
           Change{.dispatching = {.policy = "auto", .workers = engine::workers_max}},
           Change{.lane_idle_s = 1}, Change{.reap_lanes = true},
+          Change{.image = {.read_only = true, .force = true}}, Change{.resize = true},
+          Change{.resize = true, .sizelimit_bytes = 0},
+          Change{.resize = true, .sizelimit_bytes = ~u64{0}},
           Change{.dispatching = {.policy = "auto", .workers = 2},
                  .lane_idle_s = lane_idle_max_s,
                  .reap_lanes = true}}) {
@@ -38,8 +41,14 @@ TEST(Change, that_is_none_is_refused) {
           json{{"reap_lanes", 1}}, json{{"policy", "auto"}, {"reap_lanes", "yes"}}}) {
         EXPECT_FALSE(parse_question(question)) << question.dump();
     }
+    for (const json& question :
+         {json{{"size", "all"}}, json{{"size", -1}}, json{{"read_only", 1}},
+          json{{"policy", "auto"}, {"force", true}}, json{{"size", 4096}, {"direct_io", "off"}}}) {
+        EXPECT_FALSE(parse_question(question)) << question.dump();
+    }
     EXPECT_EQ(check_change(Change{}).error().message,
-              "nothing to set: give --policy, --workers, --lane-idle or --reap-lanes");
+              "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
+              "--backing-file, --direct-io, --read-only or --size");
 }
 
 TEST(Change, of_lanes_is_refused_where_there_are_none) {

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "control/caught.h"
 #include "engine/freeze.h"
+#include "engine/image_change.h"
 #include "io/uring.h"
 
 namespace ringloop::control {
@@ -106,25 +107,53 @@ void ShardThreads::publish(u32 index, engine::Shard& shard) {
     changed_.notify_all();
 }
 
-Status ShardThreads::while_frozen(const std::string& device, const char* verb,
-                                  const std::function<void()>& change) {
+// They stay: a loop ends by stop() only, which this thread calls.
+std::vector<engine::Shard*> ShardThreads::serving() {
     std::vector<engine::Shard*> shards;
-    {
-        // They stay: a loop ends by stop() only, which this thread calls.
-        const std::lock_guard lock(mutex_);
-        for (const Worker& worker : workers_) {
-            if (worker.shard) shards.push_back(worker.shard);
-        }
+    const std::lock_guard lock(mutex_);
+    for (const Worker& worker : workers_) {
+        if (worker.shard) shards.push_back(worker.shard);
     }
-    engine::Freeze freeze(shards);
-    if (!freeze.wait(freeze_timeout_ms)) {
+    return shards;
+}
+
+Status ShardThreads::while_frozen(const std::string& device, const char* verb,
+                                  const std::function<Status()>& change) {
+    const auto shards = serving();
+    const auto begin = std::chrono::steady_clock::now();
+    const Status changed = [&]() -> Status {
+        engine::Freeze freeze(shards);
+        if (freeze.wait(freeze_timeout_ms)) return change();
         return fail(ETIMEDOUT,
                     "{}: requests are still with the image after {} s; see that its disk or "
                     "server answers, then {} again",
                     device, freeze_timeout_ms / 1000, verb);
+    }();
+    const auto paused = std::chrono::steady_clock::now() - begin;
+    paused_us_ +=
+        static_cast<u64>(std::chrono::duration_cast<std::chrono::microseconds>(paused).count());
+    return changed;
+}
+
+Status ShardThreads::change_image(const std::string& device, backing::Backing& current,
+                                  backing::Backing& next, const std::function<Status()>& before) {
+    const auto shards = serving();
+    engine::ImageChange change(shards, *device_, current);
+    TRY(change.prepare(next));
+    // A search for extents may wait for a file system, and others need not wait with it.
+    const std::unique_lock searching(current.searching(),
+                                     std::chrono::milliseconds(freeze_timeout_ms));
+    if (!searching) {
+        return fail(ETIMEDOUT,
+                    "{}: its image is still being searched for data and holes after {} s; see that "
+                    "its disk or server answers, then set again",
+                    device, freeze_timeout_ms / 1000);
     }
-    change();
-    return {};
+    return while_frozen(device, "set", [&]() -> Status {
+        TRY(before());
+        change.carry_out(next);
+        return {};
+    });
 }
 
 bool ShardThreads::stop() {

@@ -32,11 +32,21 @@ public:
                  Lanes* lanes = nullptr);
 
     // Runs `change` on this thread while no shard serves and nothing is in flight. Waits for that
-    // with a bound: whoever asked for a change waits, and so do all requests. The error, of an
-    // image that does not answer, means that it was not run; it names `device` and the `verb` to
-    // try again.
+    // with a bound: whoever asked for a change waits, and so do all requests. The error is that of
+    // `change`, or of an image that does not answer: then it was not run, and the error names
+    // `device` and the `verb` to try again.
     Status while_frozen(const std::string& device, const char* verb,
-                        const std::function<void()>& change);
+                        const std::function<Status()>& change);
+
+    // Gives them `next`, which open_other() of `current`, the device's backing, has opened;
+    // afterwards `next` is what was used before. `before` runs while no shard serves, and its
+    // failure leaves everything as it was, as any other error does.
+    Status change_image(const std::string& device, backing::Backing& current,
+                        backing::Backing& next, const std::function<Status()>& before);
+
+    // For how long requests have been held back by it so far, in all, from the start of each
+    // freeze until every shard served again. Microseconds.
+    u64 paused_us() const { return paused_us_; }
 
     // Ends the loops and joins the threads. False when one did not end in time: the process must
     // exit then, because the thread still uses what would be destroyed.
@@ -57,6 +67,7 @@ private:
     void end(u32 index, Status status);
     Status serve_until_stopped(u32 index);
     void publish(u32 index, engine::Shard& shard);
+    std::vector<engine::Shard*> serving();
 
     Transports* transports_ = nullptr;
     engine::Device* device_ = nullptr;
@@ -68,6 +79,7 @@ private:
     std::vector<Worker> workers_;
     Status failure_;         // guarded by mutex_: of the first one that failed
     std::size_t ended_ = 0;  // guarded by mutex_
+    u64 paused_us_ = 0;
     bool stopping_ = false;  // guarded by mutex_
 };
 

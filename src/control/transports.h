@@ -55,6 +55,10 @@ public:
     Status attend();
     Status may_resize();
     Status resize(u64 size_bytes);
+    // The device has another image, or may be written no more; control thread.
+    void image_changed() {
+        if (service_) service_->image_changed();
+    }
     Status stop();
     Status remove();
 

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "control/block_node.h"
+#include "control/files.h"
 #include "control/holders.h"
 #include "control/kernel.h"
 #include "control/wait.h"
@@ -91,7 +92,11 @@ Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params
         return fail(EINVAL, "{} has sectors of {} bytes, but {} makes {} now", state.device, block,
                     state.backing_file, geometry.sector_size);
     }
-    if (geometry.read_only && (params.basic.attributes & abi::ublk::attribute_read_only) == 0) {
+    // By the driver's flag or, where it was made so while in use, by the kernel's own.
+    const std::string disk = state.device.substr(state.device.rfind('/'));
+    const bool read_only = (params.basic.attributes & abi::ublk::attribute_read_only) != 0 ||
+                           read_line("/sys/block" + disk + "/ro") == "1";
+    if (geometry.read_only && !read_only) {
         return fail(EROFS, "{} is writable, but {} is not any more", state.device,
                     state.backing_file);
     }

@@ -45,6 +45,11 @@ public:
     void dispatch_by(const Dispatching& dispatching) { dispatching_ = dispatching; }
     const Dispatching& dispatching() const { return dispatching_; }
 
+    // While all shards are frozen: what was learned of the image is of another one.
+    void image_changed() {
+        for (auto& supported : nowait_supported_) supported.store(true, std::memory_order_relaxed);
+    }
+
     // Where frontends get the memory for their requests' data from.
     Buffers& buffers() { return buffers_; }
 

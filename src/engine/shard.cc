@@ -170,6 +170,13 @@ void Shard::thaw() {
     while (Request* request = held.pop()) admit(*request);
 }
 
+Status Shard::take_spare(backing::Handle spare) {
+    ASSERT(!spare_.buffered_fd);
+    TRY(backing::Backing::register_files(kernel_, spare));
+    spare_ = std::move(spare);
+    return {};
+}
+
 bool Shard::idle() const {
     return inflight_ == 0 && held_.empty() && mailbox_.load(std::memory_order_acquire) == nullptr;
 }

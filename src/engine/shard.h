@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 
 #include "base/unique_fd.h"
 #include "engine/device.h"
@@ -71,6 +72,13 @@ public:
     void freeze(void (*on_frozen)(void*), void* context);
     void thaw();
 
+    // For a change of the image (image_change.h): files of another one, which `spare` brings open.
+    // Taken and dropped on the shard's thread; used instead of those that it has, which become the
+    // spare, while it is frozen.
+    Status take_spare(backing::Handle spare);
+    void use_spare() { std::swap(handle_, spare_); }
+    void drop_spare() { backing::Backing::close_handle(kernel_, spare_); }
+
     // One turn of the loop: what was submitted goes out, what completed is answered and followed.
     // Waits for that at most wait_ns_max.
     void pass(u64 wait_ns_max);
@@ -107,6 +115,7 @@ private:
     io::Kernel& kernel_;
     Device& device_;
     backing::Handle handle_;
+    backing::Handle spare_;
     UniqueFd wakeup_fd_;
     ShardStats stats_;
 

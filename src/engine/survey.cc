@@ -34,7 +34,11 @@ void Survey::serve() {
         while (message) {
             auto& question = static_cast<Question&>(*std::exchange(message, message->next));
             question.next = nullptr;
-            question.look(question, backing_);
+            {
+                // The whole answer is of one image.
+                const std::lock_guard lock(backing_.searching());
+                question.look(question, backing_);
+            }
             question.shard->post(question);
         }
         if (stopping_.load(std::memory_order_acquire)) return;

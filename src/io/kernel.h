@@ -62,8 +62,11 @@ public:
     // of context (io_uring/rw.c, loop_rw_iter).
     virtual void signal(i32 eventfd) = 0;
 
-    // At start only. The descriptor stays the caller's and must outlive this object.
+    // Not on the path of a request. The descriptor stays the caller's and outlives this object, or
+    // its registration: a few can be registered at one time (Uring::Options::files_max).
     virtual Result<FileRef> register_file(i32 fd) = 0;
+    // Nothing that names the file is in flight, and nothing will.
+    virtual void unregister_file(FileRef file) = 0;
     // At start, once. Buffer i of the span is Operation::fixed_buffer i. Pins their memory.
     virtual Status register_buffers(std::span<const iovec> buffers) = 0;
 };

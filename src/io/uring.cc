@@ -332,11 +332,26 @@ void Uring::read_clock() {
 }
 
 Result<FileRef> Uring::register_file(i32 fd) {
-    const auto number = static_cast<u32>(files_.size());
+    const auto free = std::ranges::find(files_, -1);
+    const auto number = static_cast<u32>(free - files_.begin());
     const i32 updated = io_uring_register_files_update(&ring_->ring, number, &fd, 1);
     if (updated != 1) return fail_errno(-updated, "cannot register a file with io_uring");
-    files_.push_back(fd);
+    if (free == files_.end()) {
+        files_.push_back(fd);
+    } else {
+        *free = fd;
+    }
     return FileRef{static_cast<i32>(number), true};
+}
+
+void Uring::unregister_file(FileRef file) {
+    ASSERT(file.registered);
+    const auto number = static_cast<u32>(file.number);
+    const i32 none = -1;
+    // To empty a place that is taken takes no memory; where it fails all the same, the file is held
+    // until something else takes the place.
+    static_cast<void>(io_uring_register_files_update(&ring_->ring, number, &none, 1));
+    files_[number] = -1;
 }
 
 // Both kinds alike: files and block devices are of the bounded one, the other is not used here.

@@ -27,6 +27,7 @@ public:
     Status limit_workers(u32 workers) override;
     void signal(i32 eventfd) override;
     Result<FileRef> register_file(i32 fd) override;
+    void unregister_file(FileRef file) override;
     Status register_buffers(std::span<const iovec> buffers) override;
 
 private:
@@ -48,7 +49,8 @@ private:
     CompletionList ready_;      // completed, not called back yet
     u64 now_ns_ = 0;
     u64 syscalls_ = 0;
-    std::vector<i32> files_;  // by registered number: the same file for calls on this thread
+    // By registered number: the same file for calls on this thread; -1: the number is free.
+    std::vector<i32> files_;
 };
 
 }  // namespace ringloop::io

@@ -81,6 +81,35 @@ TEST_F(UringTest, ReadsBackWhatItWroteThroughARegisteredFile) {
     EXPECT_EQ(in, out);
 }
 
+TEST_F(UringTest, GivesThePlaceOfAFileToTheNext) {
+    char path[] = "/var/tmp/ringloop-uring-XXXXXX";
+    const UniqueFd other(::mkostemp(path, O_CLOEXEC));
+    ASSERT_TRUE(other);
+    ::unlink(path);
+    std::byte byte{7};
+    // More often than there are places.
+    for (u32 round = 1; round <= 20; ++round) {
+        const auto added = uring_->register_file(other.get());
+        ASSERT_TRUE(added.has_value()) << added.error().message;
+        ASSERT_FALSE(*added == ref_);
+        Step write;
+        write.operation = transfer(Operation::Code::write, &byte, round - 1, 1);
+        write.operation.file = *added;
+        uring_->submit(write);
+        run_until(write.count, 1);
+        ASSERT_EQ(write.result, 1);
+        uring_->unregister_file(*added);
+        EXPECT_EQ(::lseek(other.get(), 0, SEEK_END), round);
+    }
+    EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 0);
+    Step late;
+    late.operation = transfer(Operation::Code::write, &byte, 0, 1);
+    late.operation.file = {ref_.number + 1, true};
+    uring_->submit(late);
+    run_until(late.count, 1);
+    EXPECT_EQ(late.result, -EBADF) << "the ring has let go of it";
+}
+
 TEST_F(UringTest, MovesVectors) {
     std::array<std::byte, 1024> out;
     out.fill(std::byte{7});

@@ -91,6 +91,7 @@ public:
     Status limit_workers(u32 workers) override;
     void signal(i32 eventfd) override;
     Result<io::FileRef> register_file(i32 fd) override;
+    void unregister_file(io::FileRef) override {}
     Status register_buffers(std::span<const iovec> buffers) override;
 
     // ---- For the rest of the world.

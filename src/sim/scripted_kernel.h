@@ -48,6 +48,7 @@ public:
     }
     void signal(i32 eventfd) override { signals.push_back(eventfd); }
     Result<io::FileRef> register_file(i32 fd) override { return io::FileRef{fd, false}; }
+    void unregister_file(io::FileRef) override {}
     Status register_buffers(std::span<const iovec> buffers) override {
         buffers_.assign(buffers.begin(), buffers.end());
         return {};

@@ -43,13 +43,16 @@ struct Service::Errand : engine::Message {
 };
 
 Service::Service(engine::Device& device, ServiceOptions options, u32 shards)
-    : device_(device), options_(std::move(options)), posts_(shards), survey_(device.backing()) {
+    : device_(device),
+      options_(std::move(options)),
+      posts_(shards),
+      survey_(device.backing()),
+      flags_(flags_of(device.geometry())) {
     const backing::Geometry& geometry = device.geometry();
     const u32 preferred =
         std::max({4096U, geometry.physical_block_size, preferred_block_bytes_min});
     export_ = {.name = options_.export_name,
                .description = options_.description,
-               .flags = flags_of(geometry),
                .block_bytes_min = geometry.request_alignment,
                .block_bytes_preferred = std::min(preferred, options_.request_bytes_max),
                .payload_bytes_max = options_.request_bytes_max,
@@ -145,10 +148,15 @@ void Service::post(u32 index, std::function<void(Post&)> work) {
     posts_[index].shard->post(*errand);
 }
 
-u16 Service::kernel_flags() const { return export_.flags; }
+u16 Service::kernel_flags() const { return flags_.load(std::memory_order_relaxed); }
+
+void Service::image_changed() {
+    flags_.store(flags_of(device_.geometry()), std::memory_order_relaxed);
+}
 
 Export Service::export_now() const {
     Export item = export_;
+    item.flags = kernel_flags();
     item.size_bytes = device_.size_now();
     return item;
 }
@@ -157,7 +165,7 @@ Export Service::export_now() const {
 // size changes while it is connected, so the end of the device is left to the engine's admission.
 Agreement Service::kernel_agreement() const {
     return {.style = ReplyStyle::simple,
-            .flags = export_.flags,
+            .flags = kernel_flags(),
             .size_bytes = std::numeric_limits<i64>::max(),
             .block_bytes_min = export_.block_bytes_min,
             .payload_bytes_max = request_bytes_max};

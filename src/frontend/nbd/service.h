@@ -78,6 +78,10 @@ public:
     // thread, any time.
     u16 kernel_flags() const;
 
+    // Control thread, when the device has another image, or may be written no more: what clients
+    // are told that connect from now on.
+    void image_changed();
+
     // Stops accepting; answers what is in flight, refuses what comes with ESHUTDOWN, and closes.
     // Whoever does not take the answers is cut off after half the time. False: a request is still
     // with the backing after timeout_ms.
@@ -126,12 +130,13 @@ private:
     // Constant after construction.
     engine::Device& device_;
     const ServiceOptions options_;
-    Export export_;  // without its size
+    Export export_;  // without its size and its flags
     std::vector<Post> posts_;
 
     engine::Survey survey_;
     std::vector<std::unique_ptr<Listener>> listeners_;  // control thread; each serves on shard 0
 
+    std::atomic<u16> flags_;  // transmission flags for new clients
     std::atomic<u32> places_taken_ = 0;
     std::atomic<u32> connections_ = 0;  // not destroyed yet
     std::atomic<u32> listening_ = 0;

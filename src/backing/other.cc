@@ -1,0 +1,86 @@
+// Another image in place of one that is in use, or the same one opened in another way.
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "backing/backing.h"
+#include "backing/image.h"
+
+namespace ringloop::backing {
+namespace {
+
+void exchange_flags(std::atomic<bool>& one, std::atomic<bool>& other) {
+    other.store(one.exchange(other.load(std::memory_order_relaxed), std::memory_order_relaxed),
+                std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
+    const bool same_image = other.path.empty();
+    auto opened = open({.path = same_image ? path_ : other.path,
+                        .looked_up_fd = same_image ? fd_.get() : other.looked_up_fd,
+                        .offset_bytes = offset_,
+                        .sizelimit_bytes = sizelimit_,
+                        .read_only = other.read_only,
+                        .direct_io = other.direct_io,
+                        .sector_size_bytes = geometry_.sector_size,
+                        .byte_granular = told_.byte_granular});
+    if (!opened) return opened;
+    Backing& next = **opened;
+    // Coarser than its own is what users keep to already.
+    next.geometry_.size = align_down(next.geometry_.size, told_.request_alignment);
+    next.geometry_.request_alignment = told_.request_alignment;
+    next.size_now_ = next.geometry_.size;
+    TRY(check_other(next, same_image));
+    // An image that was not resized with the device, or was cut short, is another matter.
+    next.size_now_ = size_now();
+    return opened;
+}
+
+Status Backing::check_other(const Backing& other, bool same_image) const {
+    const std::string name = printable(other.path_);
+    if (!same_image && other.size_now() != size_now()) {
+        return fail(EINVAL,
+                    "{}: makes a device of {} bytes, and this one has {}; use an image of the same "
+                    "size",
+                    name, other.size_now(), size_now());
+    }
+    if (other.geometry_.direct && !is_aligned(told_.request_alignment, other.direct_alignment_)) {
+        return fail(EINVAL,
+                    "{}: direct I/O needs requests of whole blocks of {} bytes, and users of this "
+                    "device were told that they may begin and end at {}; leave it buffered, or "
+                    "detach it and attach the image with --direct-io",
+                    name, other.direct_alignment_,
+                    told_.request_alignment == 1
+                        ? "any byte"
+                        : fmt::format("any multiple of {}", told_.request_alignment));
+    }
+    if (!other.geometry_.read_only && told_.discard && !other.geometry_.discard) {
+        return fail(EOPNOTSUPP,
+                    "{}: takes no discards, and users of this device were told that it does; use "
+                    "an image on a file system that can punch holes",
+                    name);
+    }
+    return {};
+}
+
+void Backing::exchange(Backing& other) {
+    std::swap(path_, other.path_);
+    std::swap(geometry_, other.geometry_);
+    std::swap(fd_, other.fd_);
+    std::swap(offset_, other.offset_);
+    std::swap(sizelimit_, other.sizelimit_);
+    std::swap(regular_file_, other.regular_file_);
+    std::swap(direct_alignment_, other.direct_alignment_);
+    const u64 size = size_now();
+    resize(other.size_now());
+    other.resize(size);
+    exchange_flags(direct_now_, other.direct_now_);
+    exchange_flags(discard_command_, other.discard_command_);
+    exchange_flags(punch_hole_, other.punch_hole_);
+    exchange_flags(zero_range_, other.zero_range_);
+}
+
+}  // namespace ringloop::backing

@@ -1,0 +1,40 @@
+#include "cli/set_options.h"
+
+#include "base/size.h"
+
+namespace ringloop::cli {
+
+void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts) {
+    verb.add_option("--backing-file", texts.backing_file,
+                    "another image of the same size, while it is in use");
+    verb.add_option("--direct-io", texts.direct_io, "on, off or auto: bypass the page cache");
+    verb.add_option("--read-only", texts.read_only, "on or off: refuse writes");
+    verb.add_option("--size", texts.size,
+                    "auto: what the image has now, as resize; or a size limit, 0 for none");
+    verb.add_flag("--force", change.image.force,
+                  "another image, or read-only, even under those who write");
+}
+
+Status read_set_texts(const SetTexts& texts, control::Change& change) {
+    change.image.backing_file = texts.backing_file;
+    if (!texts.direct_io.empty()) {
+        const auto direct = control::parse_direct_io(texts.direct_io);
+        if (!direct) return std::unexpected(direct.error());
+        change.image.direct_io = *direct;
+    }
+    if (!texts.read_only.empty()) {
+        if (texts.read_only != "on" && texts.read_only != "off") {
+            return fail(EINVAL, "--read-only {}: use on or off", texts.read_only);
+        }
+        change.image.read_only = texts.read_only == "on";
+    }
+    if (texts.size.empty()) return {};
+    change.resize = true;
+    if (texts.size == "auto") return {};
+    const auto size = parse_size(texts.size, "--size");
+    if (!size) return std::unexpected(size.error());
+    change.sizelimit_bytes = *size;
+    return {};
+}
+
+}  // namespace ringloop::cli
