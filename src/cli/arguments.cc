@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/size.h"
+#include "cli/arguments_pack.h"
 #include "cli/output.h"
 #include "version.h"
 
@@ -35,6 +36,8 @@ struct DeviceTexts {
     std::string tls = "off";
     std::string request_max = "32M";
     std::string inflight_max = "4M";
+
+    bool operator==(const DeviceTexts&) const = default;
 };
 
 struct Texts {
@@ -54,6 +57,8 @@ struct Parsed {
     Set set;
     Recover recover;
     Doctor doctor;
+    Up up;
+    Down down;
 };
 
 void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
@@ -117,6 +122,7 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     add_device_options(serve, parsed.serve.request.options, parsed.texts.serve);
     serve.add_flag("--stdio", parsed.serve.request.stdio,
                    "serve the NBD client on standard input, a socket, and end with it");
+    add_config_options(serve, parsed.serve);
     serve.add_option("--recover", parsed.serve.request.recover_name)->group("");
     serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
 
@@ -156,6 +162,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
 
     auto& doctor = *app.add_subcommand("doctor", "what this host can do, and what to change");
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
+
+    add_configured_verbs(app, parsed.up, parsed.down);
 }
 
 Status read_transport(const DeviceTexts& texts, control::DeviceOptions& options) {
@@ -238,6 +246,12 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     }
     if (verb == "serve") {
         control::ServeRequest& request = parsed.serve.request;
+        if (!parsed.serve.config_name.empty()) {
+            const bool alone = request == control::ServeRequest{} &&
+                               parsed.texts.serve == DeviceTexts{} && parsed.texts.ready_fd < 0;
+            if (!alone) return usage("--config NAME: the file says everything else");
+            return parsed.serve;
+        }
         if (request.options.image.empty() == request.recover_name.empty()) {
             return usage("no image given");
         }
@@ -272,13 +286,44 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         }
         return parsed.recover;
     }
+    if (verb == "up" || verb == "down") {
+        const Configured& wanted = verb == "up" ? parsed.up.configured : parsed.down.configured;
+        if (wanted.names.empty() != wanted.all) return usage("name the devices, or give --all");
+        if (verb == "up") return parsed.up;
+        return parsed.down;
+    }
     if (verb == "list") return parsed.list;
     if (verb == "status") return parsed.status;
     if (verb == "resize") return parsed.resize;
     return parsed.doctor;
 }
 
+// The options of a device by themselves.
+struct DeviceParser {
+    DeviceParser() {
+        app.add_option("IMAGE", options.image, image_text)->required();
+        add_device_options(app, options, texts);
+    }
+
+    CLI::App app;
+    DeviceTexts texts;
+    control::DeviceOptions options;
+};
+
 }  // namespace
+
+std::vector<control::ConfigKey> config_keys() { return config_keys_of(DeviceParser().app); }
+
+Result<control::DeviceOptions> parse_device_options(const std::vector<std::string>& words) {
+    DeviceParser parser;
+    try {
+        parser.app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+    } catch (const CLI::ParseError& error) {
+        return fail(EINVAL, "{}", error.what());
+    }
+    TRY(read_texts(parser.texts, parser.options));
+    return std::move(parser.options);
+}
 
 std::expected<Command, int> parse_arguments(int count, const char* const* arguments) {
     CLI::App app("Attach disk images as block devices, in user space, on io_uring.", "ringloop");

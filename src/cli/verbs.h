@@ -14,5 +14,7 @@ int run(const Resize& command);
 int run(const Set& command);
 int run(const Recover& command);
 int run(const Doctor& command);
+int run(const Up& command);
+int run(const Down& command);
 
 }  // namespace ringloop::cli
