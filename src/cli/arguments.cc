@@ -59,6 +59,8 @@ struct Parsed {
     Doctor doctor;
     Up up;
     Down down;
+    UdevProperties udev_properties;
+    SystemdGenerator systemd_generator;
 };
 
 void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
@@ -164,6 +166,7 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
 
     add_configured_verbs(app, parsed.up, parsed.down);
+    add_system_verbs(app, parsed.udev_properties, parsed.systemd_generator);
 }
 
 Status read_transport(const DeviceTexts& texts, control::DeviceOptions& options) {
@@ -292,6 +295,8 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         if (verb == "up") return parsed.up;
         return parsed.down;
     }
+    if (verb == "udev-properties") return parsed.udev_properties;
+    if (verb == "systemd-generator") return parsed.systemd_generator;
     if (verb == "list") return parsed.list;
     if (verb == "status") return parsed.status;
     if (verb == "resize") return parsed.resize;

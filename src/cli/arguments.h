@@ -85,8 +85,18 @@ struct Doctor {
     bool json = false;
 };
 
-using Command =
-    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor, Up, Down>;
+// What udev and systemd call; no --help names them.
+struct UdevProperties {
+    std::string device;  // "ublkb0"
+};
+
+struct SystemdGenerator {
+    std::string folder;                // of units that systemd makes no others of
+    std::vector<std::string> folders;  // of higher and lower priority; unused
+};
+
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Doctor,
+                             Up, Down, UdevProperties, SystemdGenerator>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -26,6 +26,15 @@ void add_configured_verbs(CLI::App& app, Up& up, Down& down) {
     down_verb.add_flag("--force", down.force, "take it from whoever uses it");
 }
 
+void add_system_verbs(CLI::App& app, UdevProperties& udev, SystemdGenerator& generator) {
+    auto& udev_verb = *app.add_subcommand("udev-properties", "of a disk, for udev")->group("");
+    udev_verb.add_option("DEVICE", udev.device)->required();
+    auto& generator_verb =
+        *app.add_subcommand("systemd-generator", "units that systemd makes")->group("");
+    generator_verb.add_option("FOLDER", generator.folder)->required();
+    generator_verb.add_option("FOLDERS", generator.folders);
+}
+
 void add_config_options(CLI::App& verb, Serve& serve) {
     verb.add_option("--config", serve.config_name, "serve what the file NAME.conf describes");
     verb.add_option("--config-dir", serve.config_directory, "where the files are [/etc/ringloop]");

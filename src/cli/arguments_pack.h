@@ -13,6 +13,7 @@ class App;
 namespace ringloop::cli {
 
 void add_configured_verbs(CLI::App& app, Up& up, Down& down);
+void add_system_verbs(CLI::App& app, UdevProperties& udev, SystemdGenerator& generator);
 void add_config_options(CLI::App& verb, Serve& serve);
 
 // The options of a device as keys of a file.

@@ -16,5 +16,7 @@ int run(const Recover& command);
 int run(const Doctor& command);
 int run(const Up& command);
 int run(const Down& command);
+int run(const UdevProperties& command);
+int run(const SystemdGenerator& command);
 
 }  // namespace ringloop::cli
