@@ -5,7 +5,7 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := release
-.PHONY: release run test sim soak bench bench-seeds bench-lanes bench-programs install deps \
+.PHONY: release run test sim soak bench bench-seeds bench-lanes bench-programs install deb deps \
 	deps-when-missing format clean help
 
 release: ## build build/release/ringloop
@@ -44,6 +44,9 @@ bench-programs: release
 
 install: release ## install below $(DESTDIR)$(PREFIX)
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+
+deb: release ## build/deb/ringloop_*.deb, a Debian package
+	@packaging/deb.sh
 
 deps: ## install the Debian packages that are missing
 	@tools/deps.sh

@@ -81,7 +81,8 @@ void play(std::string_view input) {
     }
     if (const auto* attach = std::get_if<Attach>(&*command)) check_handed_over(attach->options);
     if (const auto* serve = std::get_if<Serve>(&*command)) {
-        if (serve->request.recover_name.empty()) check_handed_over(serve->request.options);
+        const bool elsewhere = !serve->request.recover_name.empty() || !serve->config_name.empty();
+        if (!elsewhere) check_handed_over(serve->request.options);
     }
     if (const auto* set = std::get_if<Set>(&*command)) ASSERT(control::check_change(set->change));
 }

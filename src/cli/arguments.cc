@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/size.h"
+#include "cli/arguments_pack.h"
 #include "cli/output.h"
 #include "cli/parsed.h"
 #include "cli/set_options.h"
@@ -38,6 +39,8 @@ struct DeviceTexts {
     std::string tls = "off";
     std::string request_max = "32M";
     std::string inflight_max = "4M";
+
+    bool operator==(const DeviceTexts&) const = default;
 };
 
 struct Texts {
@@ -58,6 +61,10 @@ struct Parsed {
     Set set;
     Recover recover;
     Doctor doctor;
+    Up up;
+    Down down;
+    UdevProperties udev_properties;
+    SystemdGenerator systemd_generator;
 };
 
 void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
@@ -129,6 +136,7 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     add_device_options(serve, parsed.serve.request.options, parsed.texts.serve);
     serve.add_flag("--stdio", parsed.serve.request.stdio,
                    "serve the NBD client on standard input, a socket, and end with it");
+    add_config_options(serve, parsed.serve);
     serve.add_option("--recover", parsed.serve.request.recover_name)->group("");
     serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
 
@@ -173,6 +181,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     doctor.add_flag("--json", parsed.doctor.json, "print an object");
 
     add_look_verbs(app, parsed);
+    add_configured_verbs(app, parsed.up, parsed.down);
+    add_system_verbs(app, parsed.udev_properties, parsed.systemd_generator);
 }
 
 Status read_transport(const DeviceTexts& texts, control::DeviceOptions& options) {
@@ -263,6 +273,12 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     }
     if (verb == "serve") {
         control::ServeRequest& request = parsed.serve.request;
+        if (!parsed.serve.config_name.empty()) {
+            const bool alone = request == control::ServeRequest{} &&
+                               parsed.texts.serve == DeviceTexts{} && parsed.texts.ready_fd < 0;
+            if (!alone) return usage("--config NAME: the file says everything else");
+            return parsed.serve;
+        }
         if (request.options.image.empty() == request.recover_name.empty()) {
             return usage("no image given");
         }
@@ -303,6 +319,14 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     auto look = look_command_of(verb, parsed);
     if (!look) return usage(look.error().message.c_str());
     if (*look) return std::move(**look);
+    if (verb == "up" || verb == "down") {
+        const Configured& wanted = verb == "up" ? parsed.up.configured : parsed.down.configured;
+        if (wanted.names.empty() != wanted.all) return usage("name the devices, or give --all");
+        if (verb == "up") return parsed.up;
+        return parsed.down;
+    }
+    if (verb == "udev-properties") return parsed.udev_properties;
+    if (verb == "systemd-generator") return parsed.systemd_generator;
     if (verb == "list") return parsed.list;
     if (verb == "status") return parsed.status;
     if (verb == "resize") return parsed.resize;
@@ -317,7 +341,32 @@ int words_before_losetup(int count, const char* const* arguments) {
     return count > 1 && arguments[1] == word ? 2 : 0;
 }
 
+// The options of a device by themselves.
+struct DeviceParser {
+    DeviceParser() {
+        app.add_option("IMAGE", options.image, image_text)->required();
+        add_device_options(app, options, texts);
+    }
+
+    CLI::App app;
+    DeviceTexts texts;
+    control::DeviceOptions options;
+};
+
 }  // namespace
+
+std::vector<control::ConfigKey> config_keys() { return config_keys_of(DeviceParser().app); }
+
+Result<control::DeviceOptions> parse_device_options(const std::vector<std::string>& words) {
+    DeviceParser parser;
+    try {
+        parser.app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+    } catch (const CLI::ParseError& error) {
+        return fail(EINVAL, "{}", error.what());
+    }
+    TRY(read_texts(parser.texts, parser.options));
+    return std::move(parser.options);
+}
 
 std::expected<Command, int> parse_arguments(int count, const char* const* arguments) {
     if (const int skipped = words_before_losetup(count, arguments); skipped > 0) {

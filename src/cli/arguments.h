@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "control/config_file.h"
 #include "control/server.h"
 #include "control/set.h"
 
@@ -23,6 +24,26 @@ struct Attach {
 
 struct Serve {
     control::ServeRequest request;
+    std::string config_name;  // of a file that says the rest; empty: the request does
+    std::string config_directory;
+};
+
+// What `up` and `down` have in common: devices that files describe.
+struct Configured {
+    std::vector<std::string> names;
+    bool all = false;
+    std::string directory;  // empty: control::config_directory decides
+    bool json = false;
+};
+
+struct Up {
+    Configured configured;
+};
+
+struct Down {
+    Configured configured;
+    bool force = false;
+    u32 timeout_s = 10;
 };
 
 struct Detach {
@@ -93,11 +114,28 @@ struct Top {
     bool once = false;
 };
 
-using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup,
-                             Doctor, Stats, Metrics, Log, Top>;
+// What udev and systemd call; no --help names them.
+struct UdevProperties {
+    std::string device;  // "ublkb0"
+};
+
+struct SystemdGenerator {
+    std::string folder;                // of units that systemd makes no others of
+    std::vector<std::string> folders;  // of higher and lower priority; unused
+};
+
+using Command =
+    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup, Doctor,
+                 Stats, Metrics, Log, Top, Up, Down, UdevProperties, SystemdGenerator>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).
 std::expected<Command, int> parse_arguments(int count, const char* const* arguments);
+
+// The options that a device has, as keys of a file: those of attach and serve without their dashes,
+// and image.
+std::vector<control::ConfigKey> config_keys();
+// Words as they follow `attach`, less --json, checked as those are. Prints nothing.
+Result<control::DeviceOptions> parse_device_options(const std::vector<std::string>& words);
 
 }  // namespace ringloop::cli

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace ringloop::cli {
 namespace {
 
@@ -158,6 +160,64 @@ TEST(Arguments, of_detach_name_devices_or_mean_all_of_them) {
 TEST(Arguments, of_list_ask_for_devices_or_their_lanes) {
     EXPECT_FALSE(parsed<List>({"list"}).lanes);
     EXPECT_TRUE(parsed<List>({"list", "--lanes", "--json"}).lanes);
+}
+
+TEST(Arguments, of_up_and_down_name_files_or_mean_all_of_them) {
+    EXPECT_EQ(parsed<Up>({"up", "a", "b"}).configured.names, (std::vector<std::string>{"a", "b"}));
+    EXPECT_TRUE(parsed<Up>({"up", "--all", "--json"}).configured.all);
+    const auto down = parsed<Down>({"down", "a", "--config-dir=/x", "--timeout=3", "--force"});
+    EXPECT_EQ(down.configured.directory, "/x");
+    EXPECT_EQ(down.timeout_s, 3U);
+    EXPECT_TRUE(down.force);
+    for (const char* verb : {"up", "down"}) {
+        EXPECT_EQ(parse({verb}).error(), exit_usage);
+        EXPECT_EQ(parse({verb, "--all", "a"}).error(), exit_usage);
+    }
+    EXPECT_EQ(parse({"up", "a", "--force"}).error(), exit_usage);
+}
+
+TEST(Arguments, of_serve_leave_everything_to_a_file) {
+    const auto serve = parsed<Serve>({"serve", "--config", "a", "--config-dir", "/x"});
+    EXPECT_EQ(serve.config_name, "a");
+    EXPECT_EQ(serve.config_directory, "/x");
+    for (const char* word : {"i", "--read-only", "--offset=1", "--stdio", "--recover=a"}) {
+        EXPECT_EQ(parse({"serve", "--config=a", word}).error(), exit_usage) << word;
+    }
+}
+
+// A file has every option of attach, whatever is added, and none of the program's own.
+TEST(Arguments, of_a_device_are_the_keys_of_a_file) {
+    const auto keys = config_keys();
+    const auto key_of = [&keys](const std::string& name) {
+        const auto found = std::ranges::find(keys, name, &control::ConfigKey::name);
+        return found == keys.end() ? nullptr : &*found;
+    };
+    for (const char* name : {"image", "offset", "policy", "direct-io", "charge"}) {
+        ASSERT_TRUE(key_of(name)) << name;
+        EXPECT_FALSE(key_of(name)->yes_or_no) << name;
+        EXPECT_FALSE(key_of(name)->repeatable) << name;
+    }
+    for (const char* name : {"read-only", "insecure", "ublk"}) {
+        ASSERT_TRUE(key_of(name)) << name;
+        EXPECT_TRUE(key_of(name)->yes_or_no) << name;
+    }
+    for (const char* name : {"nbd", "tls-authorize"}) EXPECT_TRUE(key_of(name)->repeatable) << name;
+    for (const char* name : {"name", "help", "json", "stdio", "recover", "ready-fd", "config"}) {
+        EXPECT_FALSE(key_of(name)) << name;
+    }
+}
+
+TEST(Arguments, of_a_device_are_checked_like_a_command_line) {
+    const auto options =
+        parse_device_options({"--direct-io=off", "--nbd=tcp:1", "--tls=on", "--tls-certificates=/x",
+                              "--tls-authorize=[c]", "--", "--help"});
+    ASSERT_TRUE(options) << options.error().message;
+    EXPECT_EQ(options->image, "--help");
+    EXPECT_EQ(options->direct_io, backing::DirectIo::off);
+    EXPECT_EQ(options->transport, control::TransportChoice::socket);
+    EXPECT_EQ(options->exported.tls_authorize, std::vector<std::string>{"[c]"});
+    EXPECT_FALSE(parse_device_options({"--queues=many", "--", "i"}));
+    EXPECT_FALSE(parse_device_options({"--queues=0", "--", "i"}));
 }
 
 TEST(Arguments, of_resize_name_one_device) {

@@ -1,8 +1,40 @@
+#include <string>
+#include <utility>
+
+#include "cli/background.h"
+#include "cli/config.h"
 #include "cli/verbs.h"
+#include "control/config_file.h"
+#include "control/configured.h"
 #include "control/server.h"
 
 namespace ringloop::cli {
+namespace {
 
-int run(const Serve& command) { return control::serve(command.request); }
+// What the file says; a device that a dead server left is taken over, for its users wait.
+Result<control::ServeRequest> configured_request(const Serve& command) {
+    auto options = configured_options(control::config_directory(command.config_directory),
+                                      command.config_name);
+    if (!options) return std::unexpected(std::move(options).error());
+    const auto directory = control::RuntimeDir::open();
+    if (!directory) return std::unexpected(directory.error());
+    const auto found = control::find_configured(*directory, *options);
+    if (!found) return std::unexpected(found.error());
+    control::ServeRequest request = command.request;
+    if (found->standing == control::Standing::dead) {
+        request.recover_name = options->name;
+    } else {
+        request.options = std::move(*options);
+    }
+    return request;
+}
+
+}  // namespace
+
+int run(const Serve& command) {
+    if (command.config_name.empty()) return control::serve(command.request);
+    const auto request = configured_request(command);
+    return request ? control::serve(*request) : report(request.error());
+}
 
 }  // namespace ringloop::cli

@@ -16,6 +16,8 @@ struct ServeRequest {
     std::string recover_name;     // take over the device of this dead server; empty: a new one
     std::optional<int> ready_fd;  // in the background: the pipe to `attach`, see ready.h
     bool stdio = false;           // one NBD client, on standard input; see serve_stdio.h
+
+    bool operator==(const ServeRequest&) const = default;
 };
 
 // Serves until the device was detached or a signal came. Returns the exit code: 0 when everything

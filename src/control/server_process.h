@@ -38,6 +38,7 @@ public:
 
 private:
     Status start();
+    Status take_inherited();
     Status choose_transport();
     Status claim_name();
     Status claim_socket_name();

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -30,6 +31,7 @@ constexpr u64 dead_lock_patience_ms = 10'000;
 
 // Between two steps the person may have given up; inside each, every wait is bounded.
 Status Server::start() {
+    if (!background()) TRY(take_inherited());
     if (recovering()) {
         TRY(claim_dead_device());
     } else {
@@ -52,14 +54,16 @@ Status Server::start() {
     return announce();
 }
 
+Status Server::take_inherited() {
+    auto inherited = inherited_sockets();
+    if (!inherited) return std::unexpected(std::move(inherited).error());
+    inherited_ = std::move(*inherited);
+    return {};
+}
+
 // Before the image is opened: without a block device it is opened in another way.
 Status Server::choose_transport() {
     options_ = request_.options;
-    if (!background()) {
-        auto inherited = inherited_sockets();
-        if (!inherited) return std::unexpected(std::move(inherited).error());
-        inherited_ = std::move(*inherited);
-    }
     if (!options_.device.empty()) {
         const auto transport = transport_of_device(options_.device);
         if (!transport) return std::unexpected(transport.error());
@@ -135,6 +139,10 @@ Status Server::claim_dead_device() {
     }
     state_ = std::move(*state);
     options_ = recover_options(state_);
+    // What a service manager still holds for us, as it did for the dead server, is not bound again.
+    std::erase_if(options_.exported.addresses, [this](const Address& address) {
+        return std::ranges::find(inherited_, address, &Inherited::address) != inherited_.end();
+    });
     lock_ = std::move(*lock);
     return start_log(name);
 }
