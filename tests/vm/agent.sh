@@ -242,6 +242,7 @@ run_shell() {
 
 prepare_guest
 tell ready "$(uname -r)"
+if [[ -n ${VM_INIT:-} ]]; then exec bash "/tree/tests/vm/tools/$VM_INIT"; fi
 if [[ -n ${VM_SHELL:-} ]]; then
     run_shell
 else

@@ -41,6 +41,7 @@ class Silent(Exception):
 class Guest:
     """Owns the QEMU process from start() to stop(). `results` is a folder that the guest sees,
     writable, as /results; its part .guest holds what the guest is to run."""
+    kernel_command_line = KERNEL_COMMAND_LINE
 
     def __init__(self, kernel_image, results, smp, memory):
         self.kernel_image = kernel_image
@@ -138,7 +139,8 @@ class Guest:
                 "-no-user-config", "-no-reboot", "-display", "none", "-M", "pc", "-cpu",
                 "max,la57=off", "-accel", "tcg,thread=multi,tb-size=256", "-smp", str(self.smp),
                 "-m", self.memory, "-kernel", str(self.kernel_image.vmlinux),
-                "-initrd", str(self.kernel_image.initramfs), "-append", KERNEL_COMMAND_LINE,
+                "-initrd", str(self.kernel_image.initramfs), "-append",
+                self.kernel_command_line,
                 *shared_folder("host", "/", readonly=True),
                 *shared_folder("tree", TREE, readonly=True),
                 *shared_folder("modules", self.kernel_image.modules, readonly=True),
