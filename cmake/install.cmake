@@ -3,7 +3,9 @@
 function(ringloop_install)
     install(TARGETS ringloop RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
     install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-    install(FILES docs/ringloop.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES docs/ringloop.1 docs/ringloop-attach.1
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES docs/ringloop-losetup.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
     install(FILES docs/ringloop.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 
     # All of these are looked for in /usr/local/lib as well as in /usr/lib.

@@ -25,48 +25,6 @@ std::string policy_text() {
     return fmt::format("{} [{}]", names, engine::default_policy().name);
 }
 
-// What the parser stores as text until it is checked.
-struct DeviceTexts {
-    std::string offset = "0";
-    std::string sizelimit = "0";
-    std::string sector_size = "0";
-    std::string direct_io = "auto";
-    std::string transport;  // not given: auto, or socket with --nbd alone
-    bool ublk = false;
-    std::optional<std::string> charge;
-    std::string partscan = "on";
-    std::vector<std::string> nbd;
-    std::string tls = "off";
-    std::string request_max = "32M";
-    std::string inflight_max = "4M";
-
-    bool operator==(const DeviceTexts&) const = default;
-};
-
-struct Texts {
-    DeviceTexts attach;
-    DeviceTexts serve;
-    SetTexts set;
-    int ready_fd = -1;
-};
-
-struct Parsed {
-    Texts texts;
-    Attach attach;
-    Serve serve;
-    Detach detach;
-    List list;
-    StatusOf status;
-    Resize resize;
-    Set set;
-    Recover recover;
-    Doctor doctor;
-    Up up;
-    Down down;
-    UdevProperties udev_properties;
-    SystemdGenerator systemd_generator;
-};
-
 void add_export_options(CLI::App& verb, control::ExportOptions& options, DeviceTexts& texts) {
     // One value each, so that none takes the image for its second.
     const auto add_list = [&verb](const char* name, std::vector<std::string>& list,
@@ -261,45 +219,49 @@ std::expected<Command, int> bad_value(const Status& status) {
     return std::unexpected(refuse(status.error().message, exit_failed));
 }
 
+std::unexpected<int> usage(const std::string& verb, const char* what) {
+    return std::unexpected(
+        refuse(fmt::format("{}: {}; see ringloop {} --help", verb, what, verb), exit_usage));
+}
+
+std::expected<Command, int> serve_command(Parsed& parsed) {
+    control::ServeRequest& request = parsed.serve.request;
+    if (!parsed.serve.config_name.empty()) {
+        const bool alone = request == control::ServeRequest{} &&
+                           parsed.texts.serve == DeviceTexts{} && parsed.texts.ready_fd < 0;
+        if (!alone) return usage("serve", "--config NAME: the file says everything else");
+        return parsed.serve;
+    }
+    if (request.options.image.empty() == request.recover_name.empty()) {
+        return usage("serve", "no image given");
+    }
+    if (parsed.texts.ready_fd >= 0) request.ready_fd = parsed.texts.ready_fd;
+    if (!request.recover_name.empty()) return parsed.serve;
+    const Status read = read_texts(parsed.texts.serve, request.options);
+    if (!read) return bad_value(read);
+    const bool plain = request.options.exported.addresses.empty() && request.options.name.empty() &&
+                       request.options.transport == control::TransportChoice::automatic &&
+                       request.options.metrics.empty() &&
+                       control::charges_server(request.options.charge);
+    if (request.stdio && !plain) {
+        return usage(
+            "serve",
+            "--stdio is one connection: no --transport, --ublk, --nbd, --name, --charge or "
+            "--metrics");
+    }
+    return parsed.serve;
+}
+
 std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) {
-    const auto usage = [&verb](const char* what) {
-        return std::unexpected(
-            refuse(fmt::format("{}: {}; see ringloop {} --help", verb, what, verb), exit_usage));
-    };
     if (verb == "attach") {
         const Status read = read_texts(parsed.texts.attach, parsed.attach.options);
         if (!read) return bad_value(read);
         return parsed.attach;
     }
-    if (verb == "serve") {
-        control::ServeRequest& request = parsed.serve.request;
-        if (!parsed.serve.config_name.empty()) {
-            const bool alone = request == control::ServeRequest{} &&
-                               parsed.texts.serve == DeviceTexts{} && parsed.texts.ready_fd < 0;
-            if (!alone) return usage("--config NAME: the file says everything else");
-            return parsed.serve;
-        }
-        if (request.options.image.empty() == request.recover_name.empty()) {
-            return usage("no image given");
-        }
-        if (parsed.texts.ready_fd >= 0) request.ready_fd = parsed.texts.ready_fd;
-        if (!request.recover_name.empty()) return parsed.serve;
-        const Status read = read_texts(parsed.texts.serve, request.options);
-        if (!read) return bad_value(read);
-        const bool plain =
-            request.options.exported.addresses.empty() && request.options.name.empty() &&
-            request.options.transport == control::TransportChoice::automatic &&
-            request.options.metrics.empty() && control::charges_server(request.options.charge);
-        if (request.stdio && !plain) {
-            return usage(
-                "--stdio is one connection: no --transport, --ublk, --nbd, --name, --charge or "
-                "--metrics");
-        }
-        return parsed.serve;
-    }
+    if (verb == "serve") return serve_command(parsed);
     if (verb == "detach") {
         if (parsed.detach.targets.empty() != parsed.detach.all) {
-            return usage("name the devices, or give --all");
+            return usage(verb, "name the devices, or give --all");
         }
         return parsed.detach;
     }
@@ -307,21 +269,22 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
         const Status read = read_set_texts(parsed.texts.set, parsed.set.change);
         if (!read) return bad_value(read);
         const Status checked = control::check_change(parsed.set.change);
-        if (!checked) return usage(checked.error().message.c_str());
+        if (!checked) return usage(verb, checked.error().message.c_str());
         return parsed.set;
     }
     if (verb == "recover") {
         if (parsed.recover.targets.empty() != parsed.recover.all) {
-            return usage("name the devices, or give --all");
+            return usage(verb, "name the devices, or give --all");
         }
         return parsed.recover;
     }
     auto look = look_command_of(verb, parsed);
-    if (!look) return usage(look.error().message.c_str());
+    if (!look) return usage(verb, look.error().message.c_str());
     if (*look) return std::move(**look);
     if (verb == "up" || verb == "down") {
         const Configured& wanted = verb == "up" ? parsed.up.configured : parsed.down.configured;
-        if (wanted.names.empty() != wanted.all) return usage("name the devices, or give --all");
+        if (wanted.names.empty() != wanted.all)
+            return usage(verb, "name the devices, or give --all");
         if (verb == "up") return parsed.up;
         return parsed.down;
     }

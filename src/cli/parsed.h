@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/set_options.h"
 
 namespace CLI {
 class App;
@@ -22,16 +23,20 @@ struct DeviceTexts {
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
     std::optional<std::string> charge;
+    std::string partscan = "on";
     std::optional<std::string> metrics;
     std::vector<std::string> nbd;
     std::string tls = "off";
     std::string request_max = "32M";
     std::string inflight_max = "4M";
+
+    bool operator==(const DeviceTexts&) const = default;
 };
 
 struct Texts {
     DeviceTexts attach;
     DeviceTexts serve;
+    SetTexts set;
     int ready_fd = -1;
 };
 
@@ -50,6 +55,10 @@ struct Parsed {
     Metrics metrics;
     Log log;
     Top top;
+    Up up;
+    Down down;
+    UdevProperties udev_properties;
+    SystemdGenerator systemd_generator;
 };
 
 // arguments_look.cc: stats, metrics, log, top, and --metrics of attach and serve.

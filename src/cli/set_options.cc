@@ -1,5 +1,7 @@
 #include "cli/set_options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "base/size.h"
 
 namespace ringloop::cli {
