@@ -18,14 +18,17 @@ namespace wire = abi::nbd;
 
 namespace {
 
+// What changes a device, beside writes.
+constexpr u32 changing_flags = wire::send_write_zeroes | wire::send_fast_zero | wire::send_trim;
+
 u16 flags_of(const backing::Geometry& geometry) {
     u32 flags = wire::has_flags | wire::send_flush | wire::send_fua | wire::can_multi_conn |
                 wire::send_cache;
     if (geometry.rotational) flags |= wire::rotational;
     if (geometry.read_only) return static_cast<u16>(flags | wire::read_only);
     // Zeroes can always be written; that they may be slow is what FAST_ZERO is for.
-    flags |= wire::send_write_zeroes | wire::send_fast_zero;
-    if (geometry.discard) flags |= wire::send_trim;
+    flags |= changing_flags;
+    if (!geometry.discard) flags &= ~u32{wire::send_trim};
     return static_cast<u16>(flags);
 }
 
@@ -162,13 +165,15 @@ Export Service::export_now() const {
 }
 
 // What the driver was told by netlink, there is no handshake. Its requests are whole blocks. Its
-// size changes while it is connected, so the end of the device is left to the engine's admission.
+// size changes while it is connected, and so may what it may do: the engine's admission has both. A
+// later server does not know what the driver was told by the first.
 Agreement Service::kernel_agreement() const {
-    return {.style = ReplyStyle::simple,
-            .flags = kernel_flags(),
-            .size_bytes = std::numeric_limits<i64>::max(),
-            .block_bytes_min = export_.block_bytes_min,
-            .payload_bytes_max = request_bytes_max};
+    return {
+        .style = ReplyStyle::simple,
+        .flags = static_cast<u16>((u32{kernel_flags()} & ~u32{wire::read_only}) | changing_flags),
+        .size_bytes = std::numeric_limits<i64>::max(),
+        .block_bytes_min = export_.block_bytes_min,
+        .payload_bytes_max = request_bytes_max};
 }
 
 Transmission::Options Service::transmission_options(u64 cgroup) const {
