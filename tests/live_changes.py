@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Changes devices in use, again and again, under clients that check every byte.
 
-live_changes.py [--rounds N] [--seed N] [--changes NAME,...]
+live_changes.py [--rounds N] [--seed N] [--changes NAME,...] [--charge CGROUP]
 
 For each change a device is attached to an NBD socket, clients begin to read and write it, and the
 change is made N times, each time when all clients have gone on since the last one. A request that
 fails, or reads what nobody wrote, fails the run. The answer is an object on standard output: for
-each change the rounds, the requests, and for how long a change held them back.
+each change the rounds, the requests, and for how long a change held them back. With --charge the
+requests go by a lane, which has to follow.
 
 The working directory takes the images; RINGLOOP names the program. Needs libnbd's module for
 Python. A thousand rounds of everything take about ten minutes.
@@ -158,8 +159,11 @@ class Readers(Load):
         self.miscompare(f"{count} blocks at {first} are neither of {sorted(images)}")
 
 
+ATTACH = ["attach", "--transport", "socket", "--queues", "2"]
+
+
 def attach(image, *options):
-    return ringloop("attach", "--transport", "socket", "--queues", "2", *options, image).strip()
+    return ringloop(*ATTACH, *options, image).strip()
 
 
 def new_image(name="a"):
@@ -291,11 +295,15 @@ def run(name, rounds, seed):
     except Trouble as error:
         trouble = str(error)
     change.load.end()
-    stats = json.loads(ringloop("status", "--json", change.uri))["stats"]
+    status = json.loads(ringloop("status", "--json", change.uri))
+    stats = status["stats"]
     ringloop("detach", change.uri)
     result = {"rounds": len(pauses), "requests": sum(change.load.steps),
               "errors": len(change.load.errors), "miscompares": len(change.load.miscompares),
               "pause_us": quantiles(pauses or [0])}
+    for field in ("lanes_started", "lane_fallbacks"):
+        if field in status:
+            result[field] = status[field]
     if trouble:
         result["trouble"] = trouble
     for text in change.load.errors + change.load.miscompares:
@@ -313,7 +321,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--changes", default=",".join(CHANGES))
+    parser.add_argument("--charge")
     arguments = parser.parse_args()
+    if arguments.charge:
+        ATTACH.extend(("--charge", arguments.charge))
     results, all_well = {}, True
     for name in arguments.changes.split(","):
         results[name], well = run(name, arguments.rounds, arguments.seed)

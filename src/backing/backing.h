@@ -120,6 +120,9 @@ public:
     // registered.
     Result<Handle> open_files() const;
     static Status register_files(io::Kernel& kernel, Handle& handle);
+    // The same of an image of which only a descriptor is known, for reading or for writing as that
+    // is: direct, too, where the image can be, so that there is a file for whatever a shard asks.
+    static Result<Handle> open_handle_of(int fd, io::Kernel& kernel);
     // The end of a handle with which nothing is in flight, on the kernel's thread.
     static void close_handle(io::Kernel& kernel, Handle& handle);
 

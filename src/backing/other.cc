@@ -1,4 +1,5 @@
 // Another image in place of one that is in use, or the same one opened in another way.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +17,18 @@ void exchange_flags(std::atomic<bool>& one, std::atomic<bool>& other) {
 }
 
 }  // namespace
+
+Result<Handle> Backing::open_handle_of(int fd, io::Kernel& kernel) {
+    const int flags = fcntl(fd, F_GETFL) & O_ACCMODE;
+    Handle handle;
+    handle.buffered_fd = ringloop::backing::reopen(fd, flags);
+    if (!handle.buffered_fd) {
+        return fail(errno, "the image cannot be opened again: {}", reopen_error(errno));
+    }
+    handle.direct_fd = ringloop::backing::reopen(fd, flags | O_DIRECT);
+    TRY(register_files(kernel, handle));
+    return handle;
+}
 
 Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
     const bool same_image = other.path.empty();

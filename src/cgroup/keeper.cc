@@ -127,7 +127,7 @@ Status Keeper::prepare(const backing::Backing& backing) {
     auto board = Switchboard::create(options_.shards);
     if (!board) return std::unexpected(std::move(board).error());
     board_ = std::move(*board);
-    context_ = {.backing = &backing, .board = board_.get(), .events = {}, .held_fd = -1};
+    context_ = {.image_fd = backing.fd(), .board = board_.get(), .events = {}, .held_fd = -1};
     std::vector<int> kept = {backing.fd()};
     for (u32 shard = 0; shard < options_.shards; ++shard) {
         events_.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -518,6 +518,16 @@ u32 Keeper::reap() {
     });
     reaping_ = false;
     return left;
+}
+
+// With nothing in flight none is asked for before the shards thaw.
+Status Keeper::change_image(int image_fd) {
+    if (const u32 left = reap(); left > 0) {
+        return fail(EBUSY, "{} of its lanes did not end within {} s; try again", left,
+                    reap_timeout.count());
+    }
+    const std::lock_guard lock(mutex_);
+    return spawner_->replace(context_.image_fd, image_fd);
 }
 
 void Keeper::idle_after(u64 idle_ms) {

@@ -81,6 +81,10 @@ public:
     // Control thread. Ends all lanes that have nothing in flight, and waits for that, a few seconds
     // at most: how many are left.
     u32 reap();
+    // Control thread, while all shards are frozen: ends all lanes, and those that start later have
+    // another image, which `image_fd` has open for what they may do. EBUSY: some could not be
+    // ended, and nothing has changed.
+    Status change_image(int image_fd);
     void idle_after(u64 idle_ms);
     KeeperReport report() const;
 

@@ -1,5 +1,6 @@
 #include "cgroup/lane_entry.h"
 
+#include "backing/backing.h"
 #include "cgroup/lane_process.h"
 #include "io/uring.h"
 
@@ -15,7 +16,7 @@ void lane_entry(void* context, u32 lane, int event, int life_fd) {
     // the server.
     if (!(*ring)->register_file(life_fd)) return;
     if (given.held_fd >= 0 && !(*ring)->register_file(given.held_fd)) return;
-    const auto handle = given.backing->open_handle(**ring);
+    const auto handle = backing::Backing::open_handle_of(given.image_fd, **ring);
     if (!handle) return;
     LaneProcess(**ring, *handle, *given.board, lane, given.events, event).run();
 }

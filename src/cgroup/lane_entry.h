@@ -3,14 +3,13 @@
 
 #include <vector>
 
-#include "backing/backing.h"
 #include "cgroup/switchboard.h"
 
 namespace ringloop::cgroup {
 
 // What it finds in its copy of the server's memory. The descriptors are open in it too.
 struct LaneContext {
-    const backing::Backing* backing = nullptr;
+    int image_fd = -1;  // what handles are opened by
     Switchboard* board = nullptr;
     std::vector<int> events;  // of the shards
     int held_fd = -1;         // kept open by the ring, if any

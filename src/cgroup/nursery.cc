@@ -159,6 +159,13 @@ UniqueFd start_lane(const Nursery& nursery, Lane& lane, SpawnReply& reply) {
     return {};
 }
 
+// 0 or errno.
+i32 replace(const Lane& request) {
+    if (request.fds.count != 1) return EMFILE;
+    const int number = request.request.replaced_fd;
+    return ::dup3(request.fds.fds[0].get(), number, O_CLOEXEC) < 0 ? errno : 0;
+}
+
 void serve(const Nursery& nursery) {
     for (;;) {
         Lane lane;
@@ -168,7 +175,9 @@ void serve(const Nursery& nursery) {
         if (received != sizeof(SpawnRequest)) return;
         SpawnReply reply{.serial = lane.request.serial};
         UniqueFd process;
-        if (lane.is_complete()) {
+        if (lane.request.replaced_fd >= 0) {
+            reply.number = replace(lane);
+        } else if (lane.is_complete()) {
             process = start_lane(nursery, lane, reply);
         } else {
             reply.number = EMFILE;  // the kernel dropped what did not fit

@@ -14,13 +14,15 @@ namespace ringloop::cgroup {
 
 // ---- messages: one packet each, with descriptors -----------------------------------------------
 
-// With doorbell, life and gate, in this order, and one descriptor for each of the places.
+// With doorbell, life and gate, in this order, and one descriptor for each of the places; or with
+// the one that takes the place of replaced_fd, and then nothing is cloned.
 struct SpawnRequest {
     u64 serial = 0;
     u32 index = 0;
     bool joins_v2 = false;
     bool joins_blkio_v1 = false;
     bool joins_memory_v1 = false;
+    i32 replaced_fd = -1;  // of the kept ones
 };
 
 enum class SpawnStep : u32 { clone, join_blkio, join_memory };

@@ -219,6 +219,21 @@ Result<Process> Spawner::spawn(const Place& place, u32 index, int doorbell_fd) {
     return Process{got->reply.pid, std::move(got->process), std::move(life)};
 }
 
+Status Spawner::replace(int kept_fd, int file) {
+    if (!socket_) return lost();
+    const SpawnRequest request{.serial = ++serial_, .replaced_fd = kept_fd};
+    const u64 deadline_ms = now_ms() + spawn_timeout_ms;
+    const Status replaced = [&]() -> Status {
+        TRY(ask(std::as_bytes(std::span(&request, 1)), std::span(&file, 1), deadline_ms));
+        const auto got = answer(serial_, deadline_ms);
+        if (!got) return std::unexpected(got.error());
+        if (got->reply.number == 0) return {};
+        return fail_errno(got->reply.number, "lanes cannot have another image");
+    }();
+    if (!replaced) socket_.reset();
+    return replaced;
+}
+
 void Spawner::kill(const Process& process) { pidfd_kill(process.pidfd.get()); }
 
 }  // namespace ringloop::cgroup

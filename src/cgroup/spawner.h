@@ -55,6 +55,11 @@ public:
     // A lane of a frozen cgroup exists and does nothing: Hierarchies::process_is_held.
     Result<Process> spawn(const Place& place, u32 index, int doorbell_fd);
 
+    // In the nursery, and so in every lane from the next one on, `kept_fd`, one of start()'s, is
+    // what `file` is here. Waits as spawn does, and not beside it. After an error there will be no
+    // lane any more: nobody knows which file it would have.
+    Status replace(int kept_fd, int file);
+
     // SIGKILL. Process::life says when it is over.
     static void kill(const Process& process);
 

@@ -115,6 +115,30 @@ TEST_F(SpawnerTest, starts_a_lane_that_shares_memory_at_the_same_address) {
     EXPECT_TRUE(has_ended(*lane));
 }
 
+TEST_F(SpawnerTest, gives_later_lanes_another_file_in_place_of_one) {
+    const std::string kept = "/fd/" + std::to_string(doorbell.get());
+    const auto is_null = [&](pid_t pid) {
+        std::error_code error;
+        const auto link = "/proc/" + std::to_string(pid) + kept;
+        return std::filesystem::read_symlink(link, error) == "/dev/null";
+    };
+    auto earlier = spawner->spawn(nowhere, 0, doorbell.get());
+    ASSERT_TRUE(earlier.has_value()) << earlier.error().message;
+    ASSERT_TRUE(rings());
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    const Status replaced = spawner->replace(doorbell.get(), null.get());
+    ASSERT_TRUE(replaced.has_value()) << replaced.error().message;
+    EXPECT_TRUE(is_null(spawner->nursery_pid())) << "so that it holds the old one no more";
+    auto later = spawner->spawn(nowhere, 1, doorbell.get());
+    ASSERT_TRUE(later.has_value()) << later.error().message;
+    ASSERT_TRUE(rings());
+    EXPECT_TRUE(is_null(later->pid));
+    EXPECT_FALSE(is_null(earlier->pid));
+    // A number that is none: then nobody knows what lanes would have, and there are none.
+    EXPECT_FALSE(spawner->replace(1 << 30, null.get()).has_value());
+    EXPECT_FALSE(spawner->spawn(nowhere, 2, doorbell.get()).has_value());
+}
+
 TEST_F(SpawnerTest, names_its_processes) {
     auto lane = spawner->spawn(nowhere, 0, doorbell.get());
     ASSERT_TRUE(lane.has_value()) << lane.error().message;

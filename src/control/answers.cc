@@ -84,10 +84,9 @@ Result<json> resize(const LiveDevice& live) {
 Status set_image(const Change& change, int fd, const LiveDevice& live, json& answer) {
     const DeviceState before = live.state;
     if (change.image.any()) {
-        TRY(change_image(
-            change.image, fd,
-            {live.backing, live.device, live.shards, live.transports, live.keeper != nullptr},
-            live.state));
+        TRY(change_image(change.image, fd,
+                         {live.backing, live.device, live.shards, live.transports, live.keeper},
+                         live.state));
         add_image_to(answer, change.image, before, live.state);
     }
     if (change.resize) {

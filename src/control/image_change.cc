@@ -56,9 +56,14 @@ Status exchange(const backing::Backing::Other& other, const ImageParts& parts,
     if (!next) return std::unexpected(std::move(next).error());
     // Most of it before anybody waits.
     if (!state.read_only) TRY(synced_or_poisoned(parts));
-    TRY(parts.shards.change_image(state.device, parts.backing, **next, [&]() -> Status {
-        return state.read_only ? Status() : synced_or_poisoned(parts);
-    }));
+    // Those that are idle now need not be waited for later.
+    if (parts.keeper) static_cast<void>(parts.keeper->reap());
+    Status changed =
+        parts.shards.change_image(state.device, parts.backing, **next, [&]() -> Status {
+            if (!state.read_only) TRY(synced_or_poisoned(parts));
+            return parts.keeper ? parts.keeper->change_image((*next)->fd()) : Status();
+        });
+    if (!changed) return changed;
     parts.transports.image_changed();
     return {};
 }
@@ -135,12 +140,6 @@ Status change_image(const ImageWanted& wanted, int looked_up_fd, const ImagePart
     if (same) return {};
     if (!other.path.empty() && looked_up_fd < 0) {
         return fail(EINVAL, "{}: no descriptor of it came with the question", other.path);
-    }
-    if (parts.lanes) {
-        return fail(EOPNOTSUPP,
-                    "{}: has lanes in the cgroups of its users, which keep the image open as it "
-                    "is; detach it and attach the image again",
-                    state.device);
     }
     const bool closes = other.read_only && !state.read_only;
     const bool opens = !other.read_only && state.read_only;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backing/backing.h"
+#include "cgroup/keeper.h"
 #include "control/shard_threads.h"
 #include "control/state.h"
 #include "control/transports.h"
@@ -38,7 +39,7 @@ struct ImageParts {
     engine::Device& device;
     ShardThreads& shards;
     Transports& transports;
-    bool lanes = false;  // processes that have the image open, too
+    cgroup::Keeper* keeper = nullptr;  // of lanes, which have the image open, too
 };
 
 // Control thread, between bring_up and stop; blocks for the time that requests in flight take, and
