@@ -157,6 +157,12 @@ public:
     };
     // With another size limit, or the one that it has. Control thread; may block.
     Result<Measured> measure_again(std::optional<u64> sizelimit_bytes = {}) const;
+    // What became of the image by now; control thread. Nothing where that cannot be found out.
+    struct Presence {
+        bool removed = false;   // a file without a name: gone as soon as nobody has it open
+        u64 missing_bytes = 0;  // of the device, because the image was cut short
+    };
+    Presence presence() const;
     // The limit for later measures; control thread.
     void limit_size(u64 sizelimit_bytes) { sizelimit_ = sizelimit_bytes; }
 

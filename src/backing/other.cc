@@ -1,7 +1,9 @@
 // Another image in place of one that is in use, or the same one opened in another way.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -50,6 +52,14 @@ Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
     // An image that was not resized with the device, or was cut short, is another matter.
     next.size_now_ = size_now();
     return opened;
+}
+
+Backing::Presence Backing::presence() const {
+    struct stat found = {};
+    if (!fd_ || fstat(fd_.get(), &found) != 0 || !S_ISREG(found.st_mode)) return {};
+    const u64 wanted = offset_ + size_now();
+    const u64 bytes = static_cast<u64>(found.st_size);
+    return {found.st_nlink == 0, wanted - std::min(bytes, wanted)};
 }
 
 Status Backing::check_other(const Backing& other, bool same_image) const {

@@ -17,7 +17,7 @@ std::string table_of(const std::vector<control::KnownDevice>& devices) {
     for (const control::KnownDevice& device : devices) {
         const control::DeviceState& state = device.state;
         rows.push_back({state.name, state.device, format_size(state.size_bytes),
-                        control::transports_text(state), device.status_word(),
+                        control::transports_text(state), device.health_word(),
                         device.served ? fmt::format("{}", state.pid) : "-", state.backing_file});
     }
     return format_table(rows);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "control/control_socket.h"
 #include "control/counters.h"
+#include "control/degraded.h"
 #include "control/dispatching.h"
 #include "control/metrics.h"
 #include "control/resize.h"
@@ -44,6 +45,7 @@ std::optional<cgroup::KeeperReport> lanes(const LiveDevice& live) {
 }
 
 json status(const LiveDevice& live) {
+    const u64 image_errors = note_trouble(live);
     const auto shards = live.shards.stats();
     return status_json(
         {.state = state_now(live),
@@ -51,6 +53,7 @@ json status(const LiveDevice& live) {
                                           path_facts(live.device, shards, live.keeper)),
          .hardening = live.hardening,
          .poisoned = live.device.poisoned(),
+         .image_errors = image_errors,
          .blocking_writes = live.device.blocking_writes().load(),
          .context_switches = context_switches(),
          .clients = live.transports.clients(),
@@ -74,6 +77,7 @@ std::string dump_short(const json& answer) {
 Result<json> resize(const LiveDevice& live) {
     const auto resized = resize_device({live.backing, live.shards, live.transports}, live.state);
     if (!resized) return std::unexpected(resized.error());
+    live.device.forget_end();
     const u64 previous = std::exchange(live.state.size_bytes, resized->size_bytes);
     if (previous != live.state.size_bytes) TRY(live.directory.write_state(live.state));
     log::info("{}", to_text(*resized, live.state.device));
@@ -93,6 +97,7 @@ Status set_image(const Change& change, int fd, const LiveDevice& live, json& ans
         const auto resized = resize_device({live.backing, live.shards, live.transports}, live.state,
                                            change.sizelimit_bytes);
         if (!resized) return std::unexpected(resized.error());
+        live.device.forget_end();
         live.state.size_bytes = resized->size_bytes;
         live.state.sizelimit_bytes = change.sizelimit_bytes.value_or(live.state.sizelimit_bytes);
         answer = to_json(*resized, live.state);
@@ -157,6 +162,20 @@ Counters counters_now(const LiveDevice& live) {
     for (const auto& lane : report.lanes) counters.lanes.push_back(lane_counters_of(lane));
     counters.lane_fallbacks += report.refusals;
     return counters;
+}
+
+u64 note_trouble(const LiveDevice& live) {
+    Degraded degraded = look_at_image(live.backing, live.device);
+    const bool poisoned = live.device.poisoned() && !std::exchange(live.state.poisoned, true);
+    // The count goes on; what is told of everybody is whether there is something.
+    const bool changed = degraded.reason.empty() != live.state.degraded.empty();
+    live.state.degraded = std::move(degraded.reason);
+    if (changed || poisoned) {
+        if (Status written = live.directory.write_state(live.state); !written) {
+            log::error("{}", written.error().message);
+        }
+    }
+    return degraded.failures;
 }
 
 std::optional<std::string> answer_to(std::string_view question, const LiveDevice& live, int fd) {

@@ -33,6 +33,11 @@ struct LiveDevice {
 // Control thread.
 Counters counters_now(const LiveDevice& live);
 
+// Notes in the state file, for whoever looks at it and whoever recovers the device, what has gone
+// wrong: a failed sync, or an image that is not what it was. Control thread. How many requests have
+// failed because of the latter.
+u64 note_trouble(const LiveDevice& live);
+
 // Control thread; a change blocks for the time that requests in flight take, with a bound. nullopt
 // for `stop`, which is answered at the end.
 // `fd`: what came with the question, if any.

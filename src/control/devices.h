@@ -15,6 +15,11 @@ struct KnownDevice {
 
     // "starting", "live", "stopping"; "dead" when the server is gone and the device waits.
     const char* status_word() const { return served ? to_text(state.phase) : "dead"; }
+    // The same for people, who want to know too whether something is wrong with the image.
+    const char* health_word() const {
+        const bool degraded = served && state.phase == Phase::live && !state.degraded.empty();
+        return degraded ? "degraded" : status_word();
+    }
 };
 
 struct KnownDevices {

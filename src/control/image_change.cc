@@ -158,6 +158,7 @@ Status change_image(const ImageWanted& wanted, int looked_up_fd, const ImagePart
     state.direct_io = geometry.direct;
     state.direct_io_reason = geometry.direct_reason;
     state.read_only = geometry.read_only;
+    state.degraded.clear();
     return {};
 }
 

@@ -38,14 +38,6 @@ int Server::run() noexcept {
     return end(served ? ended : served);
 }
 
-// Whoever recovers the device has to know; its users have been told by the flush that failed.
-void Server::note_poison() {
-    if (!device_->poisoned() || std::exchange(state_.poisoned, true)) return;
-    if (Status written = directory_.write_state(state_); !written) {
-        log::error("{}", written.error().message);
-    }
-}
-
 Status Server::serve_until_told() {
     const auto watched = watch_others();
     if (!watched) return std::unexpected(watched.error());
@@ -120,7 +112,7 @@ Status Server::attend_to_others() {
         metrics_->attend([&live] { return metrics_text(live.state, counters_now(live)); });
     }
     attention_.clear();
-    note_poison();
+    note_trouble(live_device());
     return transports_.attend();
 }
 

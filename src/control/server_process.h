@@ -45,7 +45,6 @@ private:
     Status claim_dead_device();
     Status open_image();
     Status open_backing();
-    void note_poison();
     Status bind_sockets();
     Status create_device();
     Status create_block_device();

@@ -184,8 +184,8 @@ Status Server::open_backing() {
     }
     device_.emplace(*backing_);
     if (recovering() && state_.poisoned) device_->inherit_poison();
-    device_->on_poisoned = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
-    device_->on_poisoned_context = &attention_;
+    device_->on_trouble = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
+    device_->on_trouble_context = &attention_;
     return {};
 }
 
@@ -382,6 +382,7 @@ Status Server::announce() {
     state_.pid = ::getpid();
     state_.started_at = utc_now();
     state_.phase = Phase::live;
+    state_.degraded.clear();  // nobody has looked yet
     // Whatever may lack memory comes before the device counts as usable.
     const std::string ready = ready_line();
     TRY(directory_.write_state(state_));

@@ -193,6 +193,9 @@ DeviceState read_fields(Fields& fields) {
         state.metrics = fields.text("metrics", name_chars_max);
         if (!parse_metrics_address(state.metrics)) fields.refuse("metrics");
     }
+    if (fields.has("degraded_reason")) {
+        state.degraded = fields.text("degraded_reason", path_chars_max);
+    }
     if (fields.has("poisoned")) state.poisoned = fields.flag("poisoned");
     state.pid = static_cast<i32>(fields.number("pid", 1, std::numeric_limits<i32>::max()));
     state.started_at = fields.text("started_at", name_chars_max);
@@ -221,8 +224,10 @@ DeviceState read_fields(Fields& fields) {
 
 }  // namespace
 
-std::string utc_now() {
-    const std::time_t now = std::time(nullptr);
+std::string utc_now() { return utc_text(std::time(nullptr)); }
+
+std::string utc_text(i64 since_1970_s) {
+    const std::time_t now = since_1970_s;
     std::tm parts{};
     ::gmtime_r(&now, &parts);
     char text[32];
@@ -296,6 +301,10 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};
+    if (!state.degraded.empty()) {
+        object["degraded"] = true;
+        object["degraded_reason"] = state.degraded;
+    }
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
     if (!state.metrics.empty()) object["metrics"] = state.metrics;

@@ -58,7 +58,8 @@ struct DeviceState {
     bool watch_size = false;
     std::string metrics;  // where they are served over HTTP: --metrics; empty: nowhere
     i32 pid = 0;
-    bool poisoned = false;  // a sync failed (engine::Device::poison); kept for who recovers it
+    std::string degraded{};  // what is wrong with the image, when that was looked at last
+    bool poisoned = false;   // a sync failed (engine::Device::poison); kept for who recovers it
     Phase phase = Phase::starting;
     std::string started_at;  // UTC, "2025-01-31T12:00:00Z"
     std::string boot_id;     // a device does not outlive its boot, its state file may
@@ -68,6 +69,7 @@ struct DeviceState {
 
 // As started_at has it.
 std::string utc_now();
+std::string utc_text(i64 since_1970_s);
 
 // The options that make the same device again from the same image, with the sector size that it
 // has now rather than a default that may have changed.

@@ -133,6 +133,8 @@ json stats_json(std::span<const engine::ShardStats* const> shards) {
 json status_json(const LiveState& live, std::span<const engine::ShardStats* const> shards) {
     json object = to_json(live.state, to_text(live.state.phase));
     object["policy_reason"] = live.policy_reason;
+    object["degraded"] = !live.state.degraded.empty();
+    object["image_errors"] = live.image_errors;
     object["poisoned"] = live.poisoned;
     add_protection(object, "io_flusher", live.hardening.io_flusher);
     add_protection(object, "memory_locked", live.hardening.memory_locked);

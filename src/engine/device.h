@@ -24,7 +24,8 @@ public:
     // Whether a request may start; any thread. Bounds, alignment and read-only are what a peer can
     // get wrong, so they are errors; what only our own frontends could get wrong is asserted.
     //   read, discard past the end or unaligned: invalid; write past the end: no_space;
-    //   anything that changes a read-only device: read_only; a flush of a poisoned one: io.
+    //   anything that changes a read-only device: read_only; a flush of a poisoned one: io;
+    //   a write behind the known end of an image that was cut short: io.
     Errno admit(const Request& request) const;
 
     // A sync failed: the kernel may have dropped dirty pages and will not report them again, so no
@@ -36,9 +37,28 @@ public:
     // for a poisoned device even where the kernel has forgotten why by now.
     Status sync_at_end() const;
     bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
-    // On the thread of whoever noticed; must not block. Set before any shard exists.
-    void (*on_poisoned)(void*) = nullptr;
-    void* on_poisoned_context = nullptr;
+    // When it was poisoned, or troubles() has its first. On the thread of whoever noticed; must not
+    // block. Set before any shard exists.
+    void (*on_trouble)(void*) = nullptr;
+    void* on_trouble_context = nullptr;
+
+    // What went wrong with this image since it came under the device. Any thread.
+    struct Troubles {
+        u64 failures = 0;  // requests that it did not carry out, and of the first of them:
+        Op op = Op::read;
+        Errno error = Errno::ok;
+        u64 since_s = 0;    // since 1970
+        u64 end = ~u64{0};  // of the image within the device, where it is known to be cut short
+    };
+    Troubles troubles() const;
+    // Any thread; the first call logs, and calls on_trouble.
+    void note_failure(Op op, Errno error);
+    // The image ends there, before the device does. Writes behind it are refused from then on: they
+    // would make the file longer than whoever cut it short wants it, and read back by nobody but
+    // us.
+    void note_end(u64 end);
+    // It does not, or not any more. Control thread.
+    void forget_end() { image_end_.store(~u64{0}, std::memory_order_relaxed); }
 
     // How the shards dispatch. Control thread, before any shard exists or while all are frozen
     // (freeze.h); each takes it over when it starts or thaws.
@@ -46,9 +66,7 @@ public:
     const Dispatching& dispatching() const { return dispatching_; }
 
     // While all shards are frozen: what was learned of the image is of another one.
-    void image_changed() {
-        for (auto& supported : nowait_supported_) supported.store(true, std::memory_order_relaxed);
-    }
+    void image_changed();
 
     // Where frontends get the memory for their requests' data from.
     Buffers& buffers() { return buffers_; }
@@ -85,6 +103,9 @@ private:
     const backing::Backing& backing_;
     Buffers buffers_;
     std::atomic<bool> poisoned_ = false;
+    std::atomic<u64> failures_ = 0;
+    std::atomic<u64> first_failure_ = 0;  // since_s, op and errno: 32, 16 and 16 bits
+    std::atomic<u64> image_end_ = ~u64{0};
     Dispatching dispatching_;
     std::atomic<u32> lanes_ = 1;
     std::atomic<u32> blocking_writes_ = 0;

@@ -199,7 +199,10 @@ void Dispatch::access_moved(Transfer& transfer, u64 bytes) {
     if (bytes == 0) {
         // A read of nothing is the end of a file that was cut short under us; a write of nothing
         // is a file system that gives no reason. Neither may be acknowledged.
-        if (transfer.op == Op::read) clear_vectors(transfer);
+        if (transfer.op == Op::read) {
+            clear_vectors(transfer);
+            device_.note_end(transfer.range.offset);
+        }
         access_failed(transfer, Errno::io);
         return;
     }
@@ -346,6 +349,10 @@ void Dispatch::finish(Transfer& transfer, Errno result) {
 
 void Dispatch::answer(Lane& lane, Request& request, Errno result) {
     request.result = result;
+    // That zeroes are not to be had quickly is an answer, not a failure.
+    if (result != Errno::ok && result != Errno::not_supported) {
+        device_.note_failure(request.op, result);
+    }
     lane.answered(request);
     on_answer_(context_, request);
 }

@@ -133,6 +133,58 @@ TEST_F(ShardTest, ClearsTheRestOfAReadBehindTheEndOfATruncatedImage) {
     EXPECT_EQ(read.buffer[8191], std::byte{0});
 }
 
+TEST_F(ShardTest, WritesNothingBehindTheKnownEndOfATruncatedImage) {
+    Device& device = world.device();
+    const u64 size = device.geometry().size;
+    start(Op::write, size - 4096, 4096);
+    complete(4096);
+    expect_answer(requests[0], Errno::ok);
+    start(Op::read, size - 8192, 8192);
+    complete(4096);
+    complete(0);
+    EXPECT_EQ(device.troubles().end, size - 4096);
+    for (const Op op : {Op::write, Op::write_zeroes}) {
+        TestRequest& beyond = submit(op, size - 4096, 4096);
+        world.pass();
+        expect_answer(beyond, Errno::io);
+    }
+    EXPECT_TRUE(world.kernel.pending.empty()) << "none of it reached the image";
+    TestRequest& before = start(Op::write, size - 8192, 4096);
+    complete(4096);
+    expect_answer(before, Errno::ok);
+    // It may have been made long again: a read asks the image.
+    TestRequest& read = start(Op::read, size - 4096, 4096);
+    complete(4096);
+    expect_answer(read, Errno::ok);
+    device.forget_end();
+    TestRequest& again = start(Op::write, size - 4096, 4096);
+    complete(4096);
+    expect_answer(again, Errno::ok);
+}
+
+TEST_F(ShardTest, CountsWhatTheImageFailedAndTellsOnce) {
+    Device& device = world.device();
+    u32 told = 0;
+    device.on_trouble = [](void* count) { ++*static_cast<u32*>(count); };
+    device.on_trouble_context = &told;
+    TestRequest& outside = submit(Op::read, device.geometry().size, 4096);
+    world.pass();
+    expect_answer(outside, Errno::invalid);
+    EXPECT_EQ(device.troubles().failures, 0u) << "that was the client's mistake";
+    start(Op::write, 0, 4096);
+    complete(-ENOSPC);
+    start(Op::read, 0, 4096);
+    complete(-EIO);
+    const Device::Troubles troubles = device.troubles();
+    EXPECT_EQ(troubles.failures, 2u);
+    EXPECT_EQ(troubles.op, Op::write);
+    EXPECT_EQ(troubles.error, Errno::no_space);
+    EXPECT_GT(troubles.since_s, 1'700'000'000u);
+    EXPECT_EQ(told, 1u);
+    device.image_changed();
+    EXPECT_EQ(device.troubles().failures, 0u);
+}
+
 TEST_F(ShardTest, TriesAgainWhenInterrupted) {
     TestRequest& read = start(Op::read, 0, 4096);
     complete(-EINTR);
