@@ -19,13 +19,8 @@ const char* to_text(bool read_only) { return read_only ? "read-only" : "writable
 
 // What is written must be on the image before another takes its place, or the page cache does. A
 // failure is heard of once, so the device has to remember it.
-Status sync_written(const ImageParts& parts) {
-    TRY(parts.device.sync_at_end());
-    return {};
-}
-
 Status synced_or_poisoned(const ImageParts& parts) {
-    Status synced = sync_written(parts);
+    Status synced = parts.device.sync_at_end();
     if (!synced) parts.device.poison(Errno::io);
     return synced;
 }
