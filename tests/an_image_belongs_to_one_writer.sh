@@ -35,6 +35,34 @@ attach --offset 1M image >/dev/null
 refused "in use by" --offset 512K image
 "$RINGLOOP" detach --all
 
+# The lock goes with the image, and stays whatever else changes about the device.
+cp image other
+uri=$(attach image)
+"$RINGLOOP" set "$uri" --read-only on >/dev/null
+reader=$(attach --read-only image)
+run_program "$RINGLOOP" set "$uri" --read-only off
+assert_match "$stderr" "image: somebody else has this part of the image locked" "what set said"
+refused "in use by" image
+"$RINGLOOP" detach "$reader"
+"$RINGLOOP" set "$uri" --read-only off >/dev/null
+refused "in use by" --read-only image
+"$RINGLOOP" set "$uri" --backing-file image --force >/dev/null
+refused "in use by" image
+"$RINGLOOP" set "$uri" --backing-file other --force >/dev/null
+refused "in use by" other
+second=$(attach image)
+run_program "$RINGLOOP" set "$uri" --backing-file image --force
+assert_eq "$status" 1 "the exit code of set to an image in use"
+refused "in use by" other
+"$RINGLOOP" set "$uri" --size 1M >/dev/null
+third=$(attach --offset 1M other)
+run_program "$RINGLOOP" set "$uri" --size 0
+assert_eq "$status" 1 "the exit code of set to a size that reaches into another device ($stderr)"
+"$RINGLOOP" detach "$third"
+"$RINGLOOP" set "$uri" --size 0 >/dev/null
+refused "in use by" --offset 1M other
+"$RINGLOOP" detach --all
+
 # A stranger, as qemu locks its images: a byte of it, in its open file description.
 mkfifo locked go
 python3 - <<'END_OF_STRANGER' &

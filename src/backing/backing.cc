@@ -41,12 +41,13 @@ std::unexpected<Error> about(const std::string& path, Error error) {
 Result<std::unique_ptr<Backing>> Backing::open(const Options& options) {
     Result<Image> image = open_image(options);
     if (!image) return std::unexpected(std::move(image).error());
+    std::unique_ptr<Backing> backing(new Backing());
     if (options.lock) {
         const LockRange range = {options.offset_bytes, options.sizelimit_bytes};
-        const Status locked = lock_image(image->fd.get(), range, image->read_only);
+        backing->lock_fd_ = reopen(image->fd.get(), image->read_only ? O_RDONLY : O_RDWR);
+        const Status locked = lock_image(backing->lock_fd_.get(), range, image->read_only);
         if (!locked) return about(options.path, locked.error());
     }
-    std::unique_ptr<Backing> backing(new Backing());
     if (Status status = backing->measure(std::move(*image), options); !status) {
         return about(options.path, std::move(status).error());
     }

@@ -163,8 +163,12 @@ public:
         u64 missing_bytes = 0;  // of the device, because the image was cut short
     };
     Presence presence() const;
-    // The limit for later measures; control thread.
-    void limit_size(u64 sizelimit_bytes) { sizelimit_ = sizelimit_bytes; }
+    // The limit for later measures; control thread. What it adds has to be claimed before the size
+    // is changed: EBUSY where somebody else has it locked.
+    Status claim_for(u64 sizelimit_bytes);
+    void limit_size(u64 sizelimit_bytes);
+    // After open_other() of what did not take its place: the lock is on this image again.
+    void lock_again();
 
     // Control thread, while every shard of the device is frozen (engine/freeze.h): an access that
     // was admitted under the old size is not to be carried out under another. Whoever else looks
@@ -181,7 +185,8 @@ public:
     // Opens, measures and probes it, with the offset and the size limit of this one. The error says
     // why the device cannot have it: what its users were told of size, sectors, granularity and
     // discards has to stay true. Control thread; may block.
-    Result<std::unique_ptr<Backing>> open_other(const Other& other) const;
+    // The lock of an image that both are passes to the other.
+    Result<std::unique_ptr<Backing>> open_other(const Other& other);
     // Control thread, while every shard is frozen and searching() is held: this becomes what
     // open_other() gave, which becomes what this was.
     void exchange(Backing& other);
@@ -206,6 +211,8 @@ private:
 
     Status measure(Image image, const Options& options);
     Status check_other(const Backing& other, bool same_image) const;
+    Status take_lock();
+    bool is_same_file(const Other& other) const;
     bool goes_direct(const Access& access) const;
     io::Operation transfer(const Handle& handle, const Access& access) const;
     io::Operation deallocate(const Handle& handle, const Access& access) const;
@@ -222,9 +229,10 @@ private:
     // Constant but for exchange().
     std::string path_;
     Geometry geometry_;
-    UniqueFd fd_;     // buffered; what handles are reopened from (/proc/self/fd), and searched;
-                      // empty when the files are simulated
-    u64 offset_ = 0;  // bytes of the image before the device's first
+    UniqueFd fd_;       // buffered; what handles are reopened from (/proc/self/fd), and searched;
+                        // empty when the files are simulated
+    UniqueFd lock_fd_;  // holds the lock (image_lock.h); empty: none is wanted
+    u64 offset_ = 0;    // bytes of the image before the device's first
     u64 sizelimit_ = 0;
     bool regular_file_ = false;
     u32 direct_alignment_ = 1;  // of offsets and lengths within the image, when direct

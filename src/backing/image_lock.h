@@ -17,6 +17,9 @@ struct LockRange {
 // request has ended. A writer's lock tolerates nobody, a reader's other readers; `fd` must be open
 // for that. EBUSY: somebody has some of the bytes; who, the kernel does not tell. A filesystem that
 // has no locks gives none and is no error. Never waits.
+// What else the description held before is let go once it has the range.
 Status lock_image(int fd, LockRange range, bool read_only);
+// All that the description holds.
+void unlock_image(int fd);
 
 }  // namespace ringloop::backing

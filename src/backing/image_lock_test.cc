@@ -56,6 +56,17 @@ TEST_F(ImageLockTest, ReadersShareAndKeepWritersOut) {
     EXPECT_FALSE(lock_image(writer.get(), {}, false));
 }
 
+TEST_F(ImageLockTest, ASmallerRangeLetsGoOfTheRest) {
+    const UniqueFd one = open(O_RDWR), other = open(O_RDWR);
+    ASSERT_TRUE(lock_image(one.get(), {4096, 0}, false));
+    ASSERT_TRUE(lock_image(one.get(), {8192, 4096}, false));
+    EXPECT_TRUE(lock_image(other.get(), {0, 8192}, false));
+    EXPECT_FALSE(lock_image(other.get(), {8192, 1}, false));
+    EXPECT_TRUE(lock_image(other.get(), {12288, 0}, false));
+    unlock_image(one.get());
+    EXPECT_TRUE(lock_image(other.get(), {}, false));
+}
+
 TEST_F(ImageLockTest, TheLastDescriptorLetsGo) {
     UniqueFd one = open(O_RDWR);
     const UniqueFd other = open(O_RDWR);

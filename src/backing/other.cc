@@ -9,6 +9,8 @@
 
 #include "backing/backing.h"
 #include "backing/image.h"
+#include "backing/image_lock.h"
+#include "base/log.h"
 
 namespace ringloop::backing {
 namespace {
@@ -32,8 +34,44 @@ Result<Handle> Backing::open_handle_of(int fd, io::Kernel& kernel) {
     return handle;
 }
 
-Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
+Status Backing::take_lock() {
+    return lock_image(lock_fd_.get(), {offset_, sizelimit_}, geometry_.read_only);
+}
+
+void Backing::lock_again() {
+    if (!lock_fd_) return;
+    // Nobody else had it but for a moment, and there is nothing better to do.
+    if (const Status locked = take_lock(); !locked) {
+        log::warning("{}: {}", path_, locked.error().message);
+    }
+}
+
+Status Backing::claim_for(u64 sizelimit_bytes) {
+    const bool shrinks = sizelimit_bytes != 0 && (sizelimit_ == 0 || sizelimit_bytes < sizelimit_);
+    if (!lock_fd_ || shrinks) return {};
+    const Status locked =
+        lock_image(lock_fd_.get(), {offset_, sizelimit_bytes}, geometry_.read_only);
+    if (locked) return {};
+    return fail(EBUSY, "{}: {}", path_, locked.error().message);
+}
+
+void Backing::limit_size(u64 sizelimit_bytes) {
+    sizelimit_ = sizelimit_bytes;
+    lock_again();
+}
+
+bool Backing::is_same_file(const Other& other) const {
+    struct stat one{}, two{};
+    if (other.path.empty()) return true;
+    const bool found = other.looked_up_fd >= 0 ? ::fstat(other.looked_up_fd, &two) == 0
+                                               : ::stat(other.path.c_str(), &two) == 0;
+    return found && ::fstat(fd_.get(), &one) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
+Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) {
     const bool same_image = other.path.empty();
+    const bool same_file = is_same_file(other);
     auto opened = open({.path = same_image ? path_ : other.path,
                         .looked_up_fd = same_image ? fd_.get() : other.looked_up_fd,
                         .offset_bytes = offset_,
@@ -41,7 +79,8 @@ Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
                         .read_only = other.read_only,
                         .direct_io = other.direct_io,
                         .sector_size_bytes = geometry_.sector_size,
-                        .byte_granular = told_.byte_granular});
+                        .byte_granular = told_.byte_granular,
+                        .lock = lock_fd_ && !same_file});
     if (!opened) return opened;
     Backing& next = **opened;
     // Coarser than its own is what users keep to already.
@@ -51,6 +90,14 @@ Result<std::unique_ptr<Backing>> Backing::open_other(const Other& other) const {
     TRY(check_other(next, same_image));
     // An image that was not resized with the device, or was cut short, is another matter.
     next.size_now_ = size_now();
+    if (!lock_fd_ || !same_file) return opened;
+    // Two descriptions cannot hold it, and one that was opened to read cannot lock for writing.
+    next.lock_fd_ = reopen(next.fd_.get(), other.read_only ? O_RDONLY : O_RDWR);
+    unlock_image(lock_fd_.get());
+    if (Status locked = next.take_lock(); !locked) {
+        lock_again();
+        return fail(EBUSY, "{}: {}", path_, locked.error().message);
+    }
     return opened;
 }
 
@@ -93,6 +140,7 @@ void Backing::exchange(Backing& other) {
     std::swap(path_, other.path_);
     std::swap(geometry_, other.geometry_);
     std::swap(fd_, other.fd_);
+    std::swap(lock_fd_, other.lock_fd_);
     std::swap(offset_, other.offset_);
     std::swap(sizelimit_, other.sizelimit_);
     std::swap(regular_file_, other.regular_file_);

@@ -15,7 +15,7 @@ protected:
         if (!opened) ADD_FAILURE() << opened.error().message;
         return opened ? std::move(*opened) : nullptr;
     }
-    static std::string refusal(const Backing& backing, const Backing::Other& other) {
+    static std::string refusal(Backing& backing, const Backing::Other& other) {
         const auto opened = backing.open_other(other);
         return opened ? "it was opened" : opened.error().message;
     }

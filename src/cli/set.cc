@@ -10,6 +10,8 @@
 #include "cli/live_change.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "control/devices.h"
+#include "control/overlap.h"
 #include "control/resize.h"
 
 namespace ringloop::cli {
@@ -47,6 +49,14 @@ Result<UniqueFd> look_up(std::string& path) {
     return fd;
 }
 
+Status check_not_in_itself(const std::string& target, const std::string& image) {
+    const auto directory = control::RuntimeDir::open();
+    if (!directory) return std::unexpected(directory.error());
+    const auto device = control::find_device(*directory, target);
+    if (!device) return std::unexpected(device.error());
+    return control::check_nesting(*directory, image, device->state.device);
+}
+
 std::string size_text(const json& answer, const std::string& device) {
     if (!has(answer, "size_bytes", json::value_t::number_unsigned) ||
         !has(answer, "previous_size_bytes", json::value_t::number_unsigned)) {
@@ -66,6 +76,8 @@ int run(const Set& command) {
         auto found = look_up(wanted.image.backing_file);
         if (!found) return report(found.error());
         image = std::move(*found);
+        const Status nested = check_not_in_itself(command.target, wanted.image.backing_file);
+        if (!nested) return report(nested.error());
     }
     const auto change = change_live(command.target, control::to_question(wanted), image.get());
     if (!change) return report(change.error());

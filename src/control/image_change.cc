@@ -58,7 +58,11 @@ Status exchange(const backing::Backing::Other& other, const ImageParts& parts,
             if (!state.read_only) TRY(synced_or_poisoned(parts));
             return parts.keeper ? parts.keeper->change_image((*next)->fd()) : Status();
         });
-    if (!changed) return changed;
+    if (!changed) {
+        next->reset();
+        parts.backing.lock_again();
+        return changed;
+    }
     parts.transports.image_changed();
     return {};
 }

@@ -11,6 +11,7 @@ Result<Resized> resize_device(const ResizedParts& parts, const DeviceState& stat
                               std::optional<u64> sizelimit_bytes) {
     const auto measured = parts.backing.measure_again(sizelimit_bytes);
     if (!measured) return std::unexpected(measured.error());
+    if (sizelimit_bytes) TRY(parts.backing.claim_for(*sizelimit_bytes));
     const Resized resized = {.size_bytes = measured->size_bytes,
                              .previous_bytes = state.size_bytes,
                              .bytes_cut = measured->bytes_cut};
