@@ -133,6 +133,12 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     recover.add_flag("-a,--all", parsed.recover.all, "every device whose server died");
     recover.add_flag("--json", parsed.recover.json, "print the devices as objects");
 
+    auto& upgrade = *app.add_subcommand("upgrade", "this program takes over from older servers");
+    upgrade.add_option("TARGET", parsed.upgrade.targets, "device, name, image or URI");
+    upgrade.add_flag("-a,--all", parsed.upgrade.all, "every device that is served");
+    upgrade.add_flag("--force", parsed.upgrade.force, "cut off clients of sockets");
+    upgrade.add_flag("--json", parsed.upgrade.json, "print the devices as objects");
+
     app.add_subcommand("losetup", "all of this in the words of losetup(8)");
 
     auto& doctor = *app.add_subcommand("doctor", "what this host can do, and what to change");
@@ -277,6 +283,12 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
             return usage(verb, "name the devices, or give --all");
         }
         return parsed.recover;
+    }
+    if (verb == "upgrade") {
+        if (parsed.upgrade.targets.empty() != parsed.upgrade.all) {
+            return usage(verb, "name the devices, or give --all");
+        }
+        return parsed.upgrade;
     }
     auto look = look_command_of(verb, parsed);
     if (!look) return usage(verb, look.error().message.c_str());

@@ -81,6 +81,13 @@ struct Recover {
     bool json = false;
 };
 
+struct Upgrade {
+    std::vector<std::string> targets;
+    bool all = false;
+    bool force = false;
+    bool json = false;
+};
+
 // In the words of losetup(8), which it reads by itself: losetup_arguments.h.
 struct Losetup {
     std::vector<std::string> arguments;
@@ -125,8 +132,8 @@ struct SystemdGenerator {
 };
 
 using Command =
-    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Losetup, Doctor,
-                 Stats, Metrics, Log, Top, Up, Down, UdevProperties, SystemdGenerator>;
+    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Upgrade, Losetup,
+                 Doctor, Stats, Metrics, Log, Top, Up, Down, UdevProperties, SystemdGenerator>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -49,7 +49,6 @@ Options:
  -c, --set-capacity <device>   resize the device
  -j, --associated <file>       list all devices associated with <file>
  -L, --nooverlap               use a device that <file> has, and none beside it
-
  -o, --offset <num>            start at offset <num> into file
      --sizelimit <num>         device is limited to <num> bytes of the file
  -b, --sector-size <num>       set the logical sector size to <num>
@@ -60,14 +59,12 @@ Options:
      --show                    print device name after setup (with -f)
      --remove <device>         always fails: an unused device does not exist
  -v, --verbose                 accepted
-
  -J, --json                    use JSON --list output format
  -l, --list                    list info about all or specified (default)
  -n, --noheadings              don't print headings for --list output
  -O, --output <cols>           specify columns to output for --list
      --output-all              output all columns
      --raw                     use raw --list output format
-
  -h, --help                    display this help
  -V, --version                 display version
 

@@ -50,6 +50,7 @@ struct Parsed {
     Resize resize;
     Set set;
     Recover recover;
+    Upgrade upgrade;
     Doctor doctor;
     Stats stats;
     Metrics metrics;

@@ -13,6 +13,7 @@ int run(const StatusOf& command);
 int run(const Resize& command);
 int run(const Set& command);
 int run(const Recover& command);
+int run(const Upgrade& command);
 int run(const Losetup& command);
 int run(const Doctor& command);
 int run(const Stats& command);

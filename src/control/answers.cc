@@ -191,7 +191,8 @@ std::optional<std::string> answer_to(std::string_view question, const LiveDevice
     if (verb == "set") return text_of(live, [&] { return set(*object, fd, live); });
     if (verb == "stop") return std::nullopt;
     return dump_json(
-        {{"error", "not understood; verbs: status, counters, metrics, ping, resize, set, stop"}});
+        {{"error",
+          "not understood; verbs: status, counters, metrics, ping, resize, set, upgrade, stop"}});
 }
 
 }  // namespace ringloop::control

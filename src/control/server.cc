@@ -24,6 +24,16 @@ using nlohmann::json;
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
 
+// {"verb": "upgrade", "force": false}: whether it is forced.
+std::optional<bool> wants_upgrade(std::string_view question) {
+    const auto object = parse_json(question);
+    if (!object || !object->is_object()) return std::nullopt;
+    const auto verb = object->find("verb");
+    if (verb == object->end() || *verb != "upgrade") return std::nullopt;
+    const auto force = object->find("force");
+    return force != object->end() && *force == true;
+}
+
 }  // namespace
 
 // What is thrown all the same ends the process here (main.cc): nothing may be destroyed under
@@ -54,6 +64,11 @@ Status Server::serve_until_told() {
             flush_users();
             return {};
         }
+        if (const auto force = wants_upgrade((*question)->text)) {
+            const Status stays = hand_over(**question, *force);
+            answer(**question, dump_json({{"error", stays.error().message}}));
+            continue;
+        }
         const auto text = answer_to((*question)->text, live_device(), (*question)->file.get());
         if (!text) {
             stopper_ = std::move(*question);
@@ -61,6 +76,44 @@ Status Server::serve_until_told() {
         }
         answer(**question, *text);
     }
+}
+
+Status Server::may_hand_over(bool force) const {
+    if (!background()) {
+        return fail(EBUSY,
+                    "{}: runs in the foreground, so whoever started it has to start the next one: "
+                    "of ringloop@NAME.service, systemctl kill -s KILL does",
+                    state_.device);
+    }
+    const auto clients = transports_.clients();
+    if (force || !clients || clients->connections == 0) return {};
+    return fail(
+        EBUSY,
+        "{}: connected clients would be cut off ({}); disconnect them, or give --force if "
+        "they connect again by themselves",
+        state_.device, clients->connections);
+}
+
+// Does not return when it succeeds: nothing is in flight, everything that was acknowledged is on
+// stable storage, and so the end of this process is what a crash is, without what a crash risks. A
+// failed sync is told to who has the file open, and the next server could not hear of it.
+Status Server::hand_over(const Question& question, bool force) {
+    TRY(may_hand_over(force));
+    const auto sync = [this]() -> Status {
+        if (state_.read_only) return {};
+        Status synced = device_->sync_at_end();
+        if (!synced) device_->poison(Errno::io);
+        return synced;
+    };
+    TRY(sync());  // most of it before anybody waits
+    if (lanes_.started()) static_cast<void>(lanes_.keeper().reap());
+    return shards_.while_frozen(state_.device, "upgrade", [&]() -> Status {
+        TRY(sync());
+        TRY(directory_.write_state(state_));
+        log::info("{} is handed over", state_.device);
+        answer(question, dump_json({{"ok", true}}));
+        std::_Exit(0);
+    });
 }
 
 // True: the last user has gone, and the device shall go with them.

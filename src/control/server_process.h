@@ -59,6 +59,8 @@ private:
     Status check_wanted();
 
     Status serve_until_told();
+    Status may_hand_over(bool force) const;
+    Status hand_over(const Question& question, bool force);
     bool upkeep_ends_it();
     void follow_image_size();
     void flush_users() const;

@@ -1,0 +1,34 @@
+#!/bin/bash
+# kernel: any
+# timeout: 180
+# Server after server takes over under a load that checks every block that was acknowledged.
+# UPGRADES=N: so many times (3).
+source "$(dirname "$0")/../lib.sh"
+source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
+
+upgrades=${UPGRADES:-3}
+image=$(make_image 96M)
+attach --queues 1 "$image"
+DEVICE=$device SECONDS_TO_RUN=$((20 + 15 * upgrades)) \
+    fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
+load=$!
+
+writes() {
+    awk '{ print $5 }' "/sys/block/${device#/dev/}/stat"
+}
+has_written() {
+    (($(writes) > $1))
+}
+
+pid=$(status_value "$device" pid)
+for ((round = 1; round <= upgrades; round++)); do
+    wait_until 40 has_written $(($(writes) + 100))
+    "$RINGLOOP" upgrade "$device"
+    next=$(status_value "$device" pid)
+    [[ $next != "$pid" ]] || die "pid $pid serves still"
+    pid=$next
+    wait_until 40 has_written $(($(writes) + 100))
+done
+wait $load || die "fio: $(<fio.log)"
+cat fio.log
+detach "$device"
