@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A lane has the image open too: whatever takes its place, no request is served by the old one. On a
 # host whose cgroups are of version 1.
+tool=$(cd "$(dirname "$0")" && pwd)/live_changes.py
 source "$(dirname "$0")/lib.sh"
 need_python_nbd
 blkio=/sys/fs/cgroup/blkio memory=/sys/fs/cgroup/memory
@@ -10,7 +11,6 @@ blkio=/sys/fs/cgroup/blkio memory=/sys/fs/cgroup/memory
 tenant=ringloop-test-$$
 mkdir "$blkio/$tenant" "$memory/$tenant" 2>/dev/null || skip "no cgroups can be made here"
 trap 'wait_until 10 rmdir "$blkio/$tenant" "$memory/$tenant" 2>/dev/null' EXIT
-tool=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/live_changes.py
 export RINGLOOP
 
 /usr/bin/python3 "$tool" --rounds 6 --charge "/$tenant" \

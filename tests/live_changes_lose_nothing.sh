@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Every live change a few times under clients that check all they read (live_changes.py --rounds
 # does it as often as wanted), and the tool finds what it is there to find.
+tool=$(cd "$(dirname "$0")" && pwd)/live_changes.py
 source "$(dirname "$0")/lib.sh"
 need_python_nbd
-tool=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/live_changes.py
 export RINGLOOP
 
 /usr/bin/python3 "$tool" --rounds 12 >changes.json || die "live_changes.py failed: $(<changes.json)"

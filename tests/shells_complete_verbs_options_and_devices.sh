@@ -50,13 +50,16 @@ for shell in "${shells[@]}"; do
     for verb in "${verbs[@]}"; do
         assert_offers "$shell" "$verb" ""
         # Whatever --help names, wherever it names it at the begin of a line.
-        mapfile -t named < <("$RINGLOOP" "$verb" --help | grep -o '^ \{1,6\}\(-., \?\)\?--[a-z-]*')
+        mapfile -t named < <("$RINGLOOP" "$verb" --help |
+            grep -o '^ \{1,6\}\(-., \?\)\?--[a-z-]*')
         for option in "${named[@]/#*--/--}"; do
             assert_offers "$shell" "$option" "$verb" "--"
             options=$((options + 1))
         done
     done
-    for verb in detach status set recover resize upgrade stats; do assert_offers "$shell" mydisk "$verb" ""; done
+    for verb in detach status set recover resize upgrade stats; do
+        assert_offers "$shell" mydisk "$verb" ""
+    done
     for verb in up down; do assert_offers "$shell" configured "$verb" ""; done
     assert_offers "$shell" configured serve --config ""
     assert_offers "$shell" disk.img attach d

@@ -7,7 +7,8 @@ _ringloop_words() { # PROGRAM KIND [VERB]
     shift 2
     "$program" "$@" --help 2>/dev/null | command sed -n \
         -e '/^Subcommands:/,/^$/s/^  \([a-z-]*\)  .*/verb \1/p' \
-        -e '/^Options:/,/^$/{s/^ \{1,6\}\(-[a-zA-Z0-9], \{0,1\}\)\{0,1\}\(--[a-z-]*\).*/option \2/p}' |
+        -e '/^Options:/,/^$/!b' \
+        -e 's/^ \{1,6\}\(-[a-zA-Z0-9], \{0,1\}\)\{0,1\}\(--[a-z-]*\).*/option \2/p' |
         command sed -n "s/^$kind //p"
 }
 

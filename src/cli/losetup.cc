@@ -100,6 +100,14 @@ Result<KnownDevice> device_called(const control::RuntimeDir& directory, const st
     return fail(ENODEV, "{}: failed to use device: {}", name, reason_of(ENODEV));
 }
 
+// As losetup tells a loop device without an image from something else.
+Error unknown_device(const std::string& name, std::string_view what) {
+    if (!control::transport_of_device(with_folder(name))) {
+        return {ENODEV, fmt::format("{}: failed to use device: {}", name, reason_of(ENODEV))};
+    }
+    return {ENXIO, fmt::format("{}: {} failed: {}", name, what, reason_of(ENXIO))};
+}
+
 bool same_file(const std::string& path, const std::string& other) {
     struct stat one{}, two{};
     if (::stat(path.c_str(), &one) != 0 || ::stat(other.c_str(), &two) != 0) return false;
@@ -253,9 +261,7 @@ int find(const control::RuntimeDir& directory, const LosetupCommand& command) {
 
 int detach_one(const control::RuntimeDir& directory, const std::string& name) {
     const auto device = device_called(directory, name);
-    if (!device) {
-        return losetup_fails(fmt::format("{}: detach failed: {}", name, reason_of(ENXIO)));
-    }
+    if (!device) return losetup_fails(unknown_device(name, "detach").message);
     const Status detached = control::detach(directory, *device, {});
     if (detached) return done;
     return losetup_fails(fmt::format("{}: detach failed: {}", name, detached.error().message));
@@ -274,8 +280,7 @@ int detach_all(const control::RuntimeDir& directory) {
 int change(const control::RuntimeDir& directory, const std::string& name, const json& question,
            std::string_view what) {
     const auto device = device_called(directory, name);
-    if (!device)
-        return losetup_fails(fmt::format("{}: {} failed: {}", name, what, reason_of(ENXIO)));
+    if (!device) return losetup_fails(unknown_device(name, what).message);
     const auto changed = change_live(device->state.device, question);
     if (changed) return done;
     return losetup_fails(fmt::format("{}: {} failed: {}", name, what, changed.error().message));

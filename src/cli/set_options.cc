@@ -1,7 +1,5 @@
 #include "cli/set_options.h"
 
-#include <CLI/CLI.hpp>
-
 #include "base/size.h"
 
 namespace ringloop::cli {

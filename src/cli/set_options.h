@@ -1,14 +1,11 @@
 // The words of `set` that take a check before they are values.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 
 #include "control/set.h"
-
-namespace CLI {
-class App;
-}
 
 namespace ringloop::cli {
 
