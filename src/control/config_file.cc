@@ -1,17 +1,14 @@
 #include "control/config_file.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
 
-#include "base/unique_fd.h"
+#include "control/files.h"
 
 namespace ringloop::control {
 namespace {
@@ -109,28 +106,16 @@ std::string config_path(const std::string& directory, const std::string& name) {
 }
 
 Result<std::string> read_config(const std::string& path) {
-    // Without O_NONBLOCK a FIFO would be waited for.
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!fd && errno == ENOENT) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT) return fail_errno(errno, "{}", path);
         return fail(ENOENT, "{}: there is no such file; write one with image = PATH in it", path);
     }
-    if (!fd) return fail_errno(errno, "{}", path);
-    struct stat status{};
-    if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "{}", path);
     if (!S_ISREG(status.st_mode)) return fail(EINVAL, "{}: not a regular file", path);
-    std::string text;
-    std::array<char, 4096> part{};
-    for (;;) {
-        const ssize_t length = ::read(fd.get(), part.data(), part.size());
-        if (length < 0 && errno == EINTR) continue;
-        if (length < 0) return fail_errno(errno, "{}", path);
-        if (length == 0) return text;
-        text.append(part.data(), static_cast<std::size_t>(length));
-        if (text.size() > config_file_bytes_max) {
-            return fail(EFBIG, "{}: longer than {} KiB; that is no file of settings", path,
-                        config_file_bytes_max / kib);
-        }
-    }
+    auto text = read_text(path);
+    if (!text || text->size() <= config_file_bytes_max) return text;
+    return fail(EFBIG, "{}: longer than {} KiB; that is no file of settings", path,
+                config_file_bytes_max / kib);
 }
 
 Result<std::vector<std::string>> config_names(const std::string& directory) {
