@@ -14,10 +14,7 @@ mark=$(dmesg_mark)
 in_cgroup server "$RINGLOOP" attach --charge issuer --queues 2 "$(make_image 96M)" >device
 device=$(<device)
 
-DEVICE=$device SECONDS_TO_RUN=40 in_cgroup tenant \
-    fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
-load=$!
-on_exit "kill $load 2>/dev/null"
+begin_load in_cgroup tenant
 # another_lane PID: the tenant has one, and not that one.
 another_lane() {
     lane=$(lanes_in tenant | head -n 1)
@@ -44,7 +41,7 @@ out_of_memory() {
 
 wait_until 30 another_lane 0
 for what in killed stopped killed frozen moved out_of_memory; do
-    load_runs || break
+    load_runs || die "the load failed: $(<fio.log)"
     old=$lane
     requests_ended
     before=$ended
@@ -58,8 +55,7 @@ for what in killed stopped killed frozen moved out_of_memory; do
     if [[ $what == frozen ]]; then thawed; fi
     echo "$what: the load went on, lane $lane came for $old"
 done
-load_runs || die "the load ended too early"
-wait "$load" || die "the load failed: $(<fio.log)"
+end_load
 
 "$RINGLOOP" status --json "$device" >status.json
 for op in write read flush discard; do

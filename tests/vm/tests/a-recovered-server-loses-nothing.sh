@@ -7,8 +7,7 @@ source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
 image=$(make_image 96M)
 attach --queues 2 "$image"
-DEVICE=$device SECONDS_TO_RUN=30 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
-load=$!
+begin_load
 
 writes() {
     awk '{ print $5 }' "/sys/block/${device#/dev/}/stat"
@@ -18,12 +17,12 @@ has_written() {
 }
 
 for round in 1 2; do
-    wait_until 30 has_written $(($(writes) + 200))
+    wait_until 60 has_written $(($(writes) + 200))
     kill_server "$device"
     "$RINGLOOP" recover "$device"
     echo "round $round: recovered after $SECONDS s and $(writes) writes"
-    wait_until 30 has_written $(($(writes) + 200))
+    wait_until 60 has_written $(($(writes) + 200))
 done
-wait $load || die "fio: $(<fio.log)"
+end_load
 cat fio.log
 detach "$device"

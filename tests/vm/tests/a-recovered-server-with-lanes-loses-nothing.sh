@@ -11,10 +11,7 @@ make_cgroup server
 make_cgroup tenant
 in_cgroup server "$RINGLOOP" attach --charge issuer --lane-idle 50 "$(make_image 96M)" >device
 device=$(<device)
-DEVICE=$device SECONDS_TO_RUN=25 in_cgroup tenant \
-    fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
-load=$!
-on_exit "kill $load 2>/dev/null"
+begin_load in_cgroup tenant
 
 writes() {
     awk '{ print $5 }' "/sys/block/${device#/dev/}/stat"
@@ -23,16 +20,16 @@ has_written() {
     (($(writes) > $1))
 }
 
-wait_until 30 has_written $(($(writes) + 200))
+wait_until 60 has_written $(($(writes) + 200))
 lane=$(lanes_in tenant)
 [[ -n $lane ]] || die "there was no lane"
 kill_server "$device"
 wait_until 10 process_is_gone "$lane"
 in_cgroup server "$RINGLOOP" recover "$device"
-wait_until 30 has_written $(($(writes) + 200))
+wait_until 60 has_written $(($(writes) + 200))
 has_lane tenant || die "the next server has no lane for the tenant"
 assert_eq "$(status_value "$device" charge)" issuer "whom it charges"
 assert_eq "$(status_value "$device" lane_idle_s)" 50 "after which a lane ends"
-wait $load || die "fio: $(<fio.log)"
+end_load
 detach "$device"
 assert_nothing_left

@@ -28,19 +28,18 @@ has_written() {
     (($(writes) > $1))
 }
 
-DEVICE=$device SECONDS_TO_RUN=60 fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
-load=$!
+begin_load
 for round in 1 2; do
-    wait_until 30 has_written $(($(writes) + 200))
+    wait_until 60 has_written $(($(writes) + 200))
     before=$(given_up)
     kill -STOP "$pid"
     pause 8
     kill -CONT "$pid"
-    wait_until 30 has_given_up $((before + 2))
+    wait_until 60 has_given_up $((before + 2))
     wait_until 60 has_written $(($(writes) + 200))
     echo "round $round: after $SECONDS s, $(given_up) new connections"
 done
-wait $load || die "fio: $(<fio.log)"
+end_load
 assert_eq "$(status_value "$device" pid)" "$pid" "the server"
 detach "$device"
 assert_nothing_left

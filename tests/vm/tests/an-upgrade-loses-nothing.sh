@@ -9,9 +9,7 @@ source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 upgrades=${UPGRADES:-3}
 image=$(make_image 96M)
 attach --queues 1 "$image"
-DEVICE=$device SECONDS_TO_RUN=$((20 + 15 * upgrades)) \
-    fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" >fio.log 2>&1 &
-load=$!
+begin_load
 
 writes() {
     awk '{ print $5 }' "/sys/block/${device#/dev/}/stat"
@@ -22,13 +20,13 @@ has_written() {
 
 pid=$(status_value "$device" pid)
 for ((round = 1; round <= upgrades; round++)); do
-    wait_until 40 has_written $(($(writes) + 100))
+    wait_until 60 has_written $(($(writes) + 100))
     "$RINGLOOP" upgrade "$device"
     next=$(status_value "$device" pid)
     [[ $next != "$pid" ]] || die "pid $pid serves still"
     pid=$next
-    wait_until 40 has_written $(($(writes) + 100))
+    wait_until 60 has_written $(($(writes) + 100))
 done
-wait $load || die "fio: $(<fio.log)"
+end_load
 cat fio.log
 detach "$device"

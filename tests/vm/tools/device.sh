@@ -77,6 +77,23 @@ pause() { # SECONDS: lets time pass where time itself is the subject
     read -rt "$1" <> <(:) || true
 }
 
+# begin_load [COMMAND...]: writes to $device and reads back every block of it, run by that command,
+# for as long as a test needs: until end_load, in turns of five seconds. Sets $load.
+begin_load() {
+    : >load.on
+    while [[ -e load.on ]]; do
+        DEVICE=$device SECONDS_TO_RUN=5 "$@" fio "$RINGLOOP_TREE/tests/vm/tools/verify.fio" \
+            >fio.log 2>&1 || exit 1
+    done &
+    load=$!
+    on_exit "rm -f load.on; kill $load 2>/dev/null; pkill -x fio"
+}
+
+end_load() {
+    rm load.on
+    wait "$load" || die "the load failed: $(<fio.log)"
+}
+
 # Of a load whose pid is in $load, on $device.
 load_runs() {
     kill -0 "$load" 2>/dev/null
