@@ -1,6 +1,6 @@
 #!/bin/bash
-# kernel: any
-# timeout: 120
+# kernel: 6.12
+# timeout: 200
 # The same command lines, one after the other, given to util-linux with the kernel's loop devices
 # and to ours: the same output and exit code, but for the device's name and the width of columns.
 # What is meant to differ stands in ringloop-losetup(8), and at the end of this test.
