@@ -11,7 +11,7 @@ mark=$(dmesg_mark)
 attach --queues 2 "$(make_image 96M)"
 begin_load
 
-for policy in "${policies[@]}" "${policies[@]}"; do
+for policy in "${policies[@]}"; do
     answer=$("$RINGLOOP" set "$device" --policy "$policy")
     assert_match "$answer" "^$device: policy $policy, [0-9]+ workers?( \(|, as before)"
     requests_ended
