@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdio>
 #include <functional>
+#include <iostream>
 #include <stdexcept>
 
 namespace ringloop::cli {
@@ -28,6 +30,9 @@ protected:
 
     // What was written to the terminal.
     std::string run(const std::function<void()>& work) {
+        // What is still in a buffer would be written by both.
+        std::cout.flush();
+        std::fflush(nullptr);
         const pid_t child = ::fork();
         if (child == 0) {
             ::dup2(secondary_.get(), STDIN_FILENO);
