@@ -138,6 +138,7 @@ void Server::follow_image_size() {
     } else if (measured->size_bytes != backing_->size_now()) {
         const auto resized = resize_device({*backing_, shards_, transports_}, state_);
         if (resized) {
+            device_->forget_end();
             state_.size_bytes = resized->size_bytes;
             log::info("{}", to_text(*resized, state_.device));
             if (const Status written = directory_.write_state(state_); !written) {
