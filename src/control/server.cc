@@ -87,11 +87,10 @@ Status Server::may_hand_over(bool force) const {
     }
     const auto clients = transports_.clients();
     if (force || !clients || clients->connections == 0) return {};
-    return fail(
-        EBUSY,
-        "{}: connected clients would be cut off ({}); disconnect them, or give --force if "
-        "they connect again by themselves",
-        state_.device, clients->connections);
+    return fail(EBUSY,
+                "{}: connected clients would be cut off ({}); disconnect them, or give --force if "
+                "they connect again by themselves",
+                state_.device, clients->connections);
 }
 
 // Does not return when it succeeds: nothing is in flight, everything that was acknowledged is on
