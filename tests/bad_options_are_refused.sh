@@ -2,6 +2,7 @@
 source "$(dirname "$0")/lib.sh"
 
 truncate -s 1M image
+assert_refused "--sector-size 0" attach --sector-size 0 image
 assert_refused "--sector-size 1000" attach --sector-size 1000 image
 assert_refused "--sector-size 8192" attach --sector-size 8K image
 assert_refused "--queues 0" attach --queues 0 image

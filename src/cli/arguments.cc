@@ -184,13 +184,21 @@ Status read_export_texts(const DeviceTexts& texts, control::ExportOptions& optio
     return {};
 }
 
+Status read_sector_size(const std::optional<std::string>& text, control::DeviceOptions& options) {
+    if (!text) return {};
+    const auto size = parse_size(*text, "--sector-size");
+    if (!size) return std::unexpected(size.error());
+    // 0 stands for none given, and is none. What does not fit is none either: check_options.
+    if (*size == 0) return fail(EINVAL, "--sector-size 0: use 512, 1024, 2048 or 4096");
+    options.sector_size_bytes = static_cast<u32>(std::min<u64>(*size, ~u32{0}));
+    return {};
+}
+
 Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     const auto offset = parse_size(texts.offset, "--offset");
     if (!offset) return std::unexpected(offset.error());
     const auto sizelimit = parse_size(texts.sizelimit, "--sizelimit");
     if (!sizelimit) return std::unexpected(sizelimit.error());
-    const auto sector = parse_size(texts.sector_size, "--sector-size");
-    if (!sector) return std::unexpected(sector.error());
     const auto direct_io = control::parse_direct_io(texts.direct_io);
     if (!direct_io) return std::unexpected(direct_io.error());
     if (texts.metrics) {
@@ -210,8 +218,7 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     options.partscan = texts.partscan == "on";
     options.offset_bytes = *offset;
     options.sizelimit_bytes = *sizelimit;
-    // What does not fit is no sector size either; check_options refuses it.
-    options.sector_size_bytes = static_cast<u32>(std::min<u64>(*sector, ~u32{0}));
+    TRY(read_sector_size(texts.sector_size, options));
     options.direct_io = *direct_io;
     return control::check_options(options);
 }

@@ -18,7 +18,7 @@ namespace ringloop::cli {
 struct DeviceTexts {
     std::string offset = "0";
     std::string sizelimit = "0";
-    std::string sector_size = "0";
+    std::optional<std::string> sector_size;
     std::string direct_io = "auto";
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
