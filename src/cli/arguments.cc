@@ -86,6 +86,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
     auto& attach = *app.add_subcommand("attach", "make an image a block device; prints its path");
     attach.add_option("IMAGE", parsed.attach.options.image, image_text)->required();
     add_device_options(attach, parsed.attach.options, parsed.texts.attach);
+    attach.add_flag("--preallocate", parsed.attach.preallocate,
+                    "blocks for all of the device first: no write finds the disk full");
     attach.add_flag("--json", parsed.attach.json, "print an object instead of the path");
 
     auto& serve = *app.add_subcommand("serve", "the same in the foreground, until ^C or detach");
@@ -269,6 +271,9 @@ std::expected<Command, int> command_of(const std::string& verb, Parsed& parsed) 
     if (verb == "attach") {
         const Status read = read_texts(parsed.texts.attach, parsed.attach.options);
         if (!read) return bad_value(read);
+        if (parsed.attach.preallocate && parsed.attach.options.read_only) {
+            return usage(verb, "--preallocate is for what is written, not for --read-only");
+        }
         return parsed.attach;
     }
     if (verb == "serve") return serve_command(parsed);

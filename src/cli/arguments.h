@@ -19,6 +19,7 @@ inline constexpr int exit_usage = 2;
 
 struct Attach {
     control::DeviceOptions options;
+    bool preallocate = false;  // blocks for all of it first
     bool json = false;
 };
 
@@ -121,6 +122,12 @@ struct Top {
     bool once = false;
 };
 
+struct Verify {
+    std::string target;
+    std::string against;  // another image or device; empty: it is only read
+    bool json = false;
+};
+
 // What udev and systemd call; no --help names them.
 struct UdevProperties {
     std::string device;  // "ublkb0"
@@ -131,9 +138,9 @@ struct SystemdGenerator {
     std::vector<std::string> folders;  // of higher and lower priority; unused
 };
 
-using Command =
-    std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Upgrade, Losetup,
-                 Doctor, Stats, Metrics, Log, Top, Up, Down, UdevProperties, SystemdGenerator>;
+using Command = std::variant<Attach, Serve, Detach, List, StatusOf, Resize, Set, Recover, Upgrade,
+                             Losetup, Doctor, Stats, Metrics, Log, Top, Verify, Up, Down,
+                             UdevProperties, SystemdGenerator>;
 
 // The command, or the exit code when there is nothing left to do: help was printed (0), or a line
 // that says what is wrong (1 for a bad value, 2 for bad usage).

@@ -36,6 +36,12 @@ void add_look_verbs(CLI::App& app, Parsed& parsed) {
     auto& top = *app.add_subcommand("top", "all devices and what they do, on the terminal");
     top.add_option("-i,--interval", parsed.top.interval_s, "seconds between two looks [1]");
     top.add_flag("-1,--once", parsed.top.once, "one look, as a plain table");
+
+    auto& verify = *app.add_subcommand("verify", "read all of an image: is everything there?");
+    verify.add_option("TARGET", parsed.verify.target, "image, or a device: its part of one")
+        ->required();
+    verify.add_option("--against", parsed.verify.against, "another one: is it the same?");
+    verify.add_flag("--json", parsed.verify.json, "print an object");
 }
 
 void add_metrics_option(CLI::App& verb, DeviceTexts& texts) {
@@ -57,6 +63,7 @@ Result<std::optional<Command>> look_command_of(const std::string& verb, const Pa
         return parsed.metrics;
     }
     if (verb == "log") return parsed.log;
+    if (verb == "verify") return parsed.verify;
     if (verb == "top") {
         TRY(check_interval(parsed.top.interval_s));
         return parsed.top;

@@ -56,13 +56,14 @@ struct Parsed {
     Metrics metrics;
     Log log;
     Top top;
+    Verify verify;
     Up up;
     Down down;
     UdevProperties udev_properties;
     SystemdGenerator systemd_generator;
 };
 
-// arguments_look.cc: stats, metrics, log, top, and --metrics of attach and serve.
+// arguments_look.cc: stats, metrics, log, top, verify, and --metrics of attach and serve.
 void add_look_verbs(CLI::App& app, Parsed& parsed);
 void add_metrics_option(CLI::App& verb, DeviceTexts& texts);
 // nullopt: another verb. An error is wrong usage.

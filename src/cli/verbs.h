@@ -20,6 +20,7 @@ int run(const Stats& command);
 int run(const Metrics& command);
 int run(const Log& command);
 int run(const Top& command);
+int run(const Verify& command);
 int run(const Up& command);
 int run(const Down& command);
 int run(const UdevProperties& command);
