@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Installs the Debian package in a guest that systemd runs, and lives with it across a reboot.
 
-  service.py [--kernel 6.12] [--package build/deb/ringloop_*.deb]
+  service.py [--kernel 6.12] [--package build/deb/ringloop_*.deb] [--kills 200]
 
 Each stage is a boot on the disks of the one before: SERVICE_STAGE 1 of tests/vm/tools/service.sh
 ends by `systemctl reboot`, stage 2 by powering off. A stage tells of each step by a line; the first
@@ -48,6 +48,7 @@ class Service:
                         {"VM_INIT": "systemd_root.sh", "SERVICE_STAGE": stage})
         shutil.copy(self.options.package, self.guest.share / "ringloop.deb")
         (self.guest.share / "stage").write_text(f"{stage}\n", encoding="utf-8")
+        (self.guest.share / "kills").write_text(f"{self.options.kills}\n", encoding="utf-8")
         self.guest.start()
         try:
             self.follow(stage)
@@ -96,6 +97,8 @@ def parse_options():
     parser.add_argument("--cache", type=pathlib.Path, default=run.BUILD / "images")
     parser.add_argument("--patience", type=int, default=1, metavar="N",
                         help="multiply every limit by N, on a machine that is busy or slow")
+    parser.add_argument("--kills", type=int, default=0, metavar="N",
+                        help="kill the server N times more, at random moments, under a load")
     parser.add_argument("--keep", action="store_true", help="keep the guest's disks")
     options = parser.parse_args()
     if not options.package:

@@ -98,6 +98,46 @@ kill_and_recover() {
     [[ $(mounted_since) == "$since" ]] && is_active mnt.mount
 }
 
+verify_until_told() {
+    while [[ -e /run/load.on ]]; do
+        fio --name=load --filename=/mnt/load --size=24m --rw=randwrite --bssplit=4k/60:64k/40 \
+            --direct=1 --ioengine=libaio --iodepth=16 --fsync=32 --verify=crc32c \
+            --verify_backlog=256 --verify_fatal=1 --time_based --runtime=10 || return 1
+    done
+}
+has_another_server() { # FORMER-PID
+    local now
+    now=$(pid_of ringloop@disk)
+    ((now != 0 && now != $1))
+}
+# At any moment: of many requests, of a recovery, of a server that has hardly begun.
+kill_again_and_again() {
+    local kills=$1 since killed before load
+    ((kills > 0)) || return 0
+    step "the server is killed $kills times at random moments while fio verifies"
+    since=$(mounted_since)
+    : >/run/load.on
+    verify_until_told >/run/load.log 2>&1 &
+    load=$!
+    wait_until 60 test -s /mnt/load
+    before=$(pid_of ringloop@disk)
+    for ((killed = 1; killed <= kills; killed++)); do
+        read -rt "$((RANDOM % 3)).$((RANDOM % 900 + 100))" <> <(:) || true
+        kill -KILL "$before"
+        wait_until 90 has_another_server "$before"
+        before=$(pid_of ringloop@disk)
+        kill -0 $load || fail "fio ended: $(</run/load.log)"
+        if ((killed % 10 == 0)); then step "$killed kills"; fi
+    done
+    wait_until 90 is_active ringloop@disk
+    rm /run/load.on
+    wait $load || fail "fio: $(</run/load.log)"
+    [[ $(mounted_since) == "$since" ]] && is_active mnt.mount
+    if dmesg | grep -E 'I/O error|EXT4-fs (error|warning)'; then fail "the kernel noticed"; fi
+    sha256sum -c /var/lib/file.sha256
+    rm /mnt/load
+}
+
 upgrade() {
     local before
     step "an upgrade leaves the server alone"
@@ -109,6 +149,7 @@ upgrade() {
 first_boot() {
     install_and_attach
     kill_and_recover
+    kill_again_and_again "$(</results/.guest/kills)"
     upgrade
     step "reboot"
     tell done # the last word: systemd ends this script as well
@@ -131,6 +172,25 @@ second_boot() {
     [[ -z $(ringloop list) && ! -e /dev/ublkb0 ]]
     [[ $(state_of ringloop@disk) == inactive ]]
 
+    step "partitions have links, over ublk and nbd"
+    truncate -s 32M ${image%/*}/parts.img
+    sfdisk -q ${image%/*}/parts.img <<<$'label: gpt\nsize=8MiB, name=first\nsize=8MiB'
+    modprobe nbd
+    for transport in ublk nbd; do
+        printf '%s\n' "image = ${image%/*}/parts.img" "loop-ref = two parts" \
+            "transport = $transport" >/etc/ringloop/parts.conf
+        systemctl start ringloop@parts
+        wait_until 20 test -b /dev/ringloop/parts-part2
+        for name in ringloop/parts 'disk/by-loop-ref/two\x20parts' \
+            "disk/by-loop-inode/$(stat -c %Hd:%Ld-%i ${image%/*}/parts.img)"; do
+            [[ -b /dev/$name && /dev/$name-part1 -ef /dev/ringloop/parts-part1 ]] ||
+                fail "no /dev/$name or no first partition: $(ls -l /dev/disk/by-loop-*)"
+        done
+        [[ /dev/disk/by-partlabel/first -ef /dev/ringloop/parts-part1 ]]
+        systemctl stop ringloop@parts
+        wait_until 20 eval '[[ ! -e /dev/ringloop/parts && ! -e /dev/ringloop/parts-part1 ]]'
+    done
+
     step "a client of the socket starts a server"
     echo "image = $image" >/etc/ringloop/net.conf
     systemctl start ringloop@net.socket
@@ -143,7 +203,7 @@ second_boot() {
     : >/etc/fstab
     dpkg --purge ringloop
     [[ -z $(traces) ]] || fail "left: $(traces)"
-    [[ -s $image ]]
+    [[ -s $image && -s ${image%/*}/parts.img ]]
     step "power off"
     tell done
     systemctl poweroff
