@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr std::string_view out_of_memory = "ringloop: out of memory\n";
+constexpr std::string_view out_of_memory = "ringloop: out of memory; free some\n";
 constexpr std::size_t reserve_bytes = 64 * 1024;  // costs addresses only: nobody touches it
 
 std::atomic<void*> reserve = nullptr;

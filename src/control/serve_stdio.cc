@@ -80,7 +80,9 @@ private:
     void end() {
         const Status stopped = transports_.stop();
         if (stopped && threads_.stop()) return;
-        fmt::print(stderr, "ringloop: {}: the image does not answer\n", options_.image);
+        fmt::print(stderr,
+                   "ringloop: {}: the image does not answer; see that its disk or server does\n",
+                   options_.image);
         std::_Exit(1);
     }
 

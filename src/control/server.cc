@@ -189,7 +189,7 @@ void Server::flush_users() const {
     }
     if (holders.empty()) return;  // the last close has written everything
     if (!flush_disk_in_child(state_.device, Deadline(flush_timeout_ms))) {
-        log::error("{}: what its users wrote last may be lost", state_.device);
+        log::error("{}: what its users wrote last may be lost; check it", state_.device);
     }
 }
 
@@ -208,7 +208,9 @@ Status Server::take_down() {
     if (Status stopped = transports_.stop(); !stopped) give_up(stopped.error());
     lanes_.stop();
     if (!shards_.stop()) {
-        give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
+        give_up({ETIMEDOUT,
+                 fmt::format("{}: the image does not answer; see that its disk or server does",
+                             state_.device)});
     }
     if (upkeep_) upkeep_->claim().reset();  // the kernel frees the disk after its last close
     if (live_ && !state_.read_only) keep_first(device_->sync_at_end());

@@ -114,7 +114,9 @@ TEST_F(NbdTlsContext, RefusesAnEmptyName) {
 TEST_F(NbdTlsContext, NamesTheFileThatIsMissing) {
     remove("server-key.pem");
     EXPECT_EQ(error_of({.certificates_dir = dir}),
-              dir + "/server-key.pem: No such file or directory");
+              dir +
+                  "/server-key.pem: TLS needs this file, and it cannot be read: No such file or "
+                  "directory");
 }
 
 TEST_F(NbdTlsContext, RefusesAKeyOfAnotherCertificate) {
@@ -125,8 +127,10 @@ TEST_F(NbdTlsContext, RefusesAKeyOfAnotherCertificate) {
 TEST_F(NbdTlsContext, NeedsTheAuthorityOnlyToJudgeClients) {
     remove("ca-cert.pem");
     EXPECT_EQ(error_of({.certificates_dir = dir}), "");
-    EXPECT_EQ(error_of({.certificates_dir = dir, .authorized = {"alice"}}),
-              dir + "/ca-cert.pem: No such file or directory");
+    EXPECT_EQ(
+        error_of({.certificates_dir = dir, .authorized = {"alice"}}),
+        dir +
+            "/ca-cert.pem: TLS needs this file, and it cannot be read: No such file or directory");
 }
 
 TEST_F(NbdTlsContext, RefusesAnAuthorityAndAListThatAreNone) {
