@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/say.h"
 #include "control/caught.h"
 #include "control/flush.h"
 #include "control/holders.h"
@@ -248,7 +249,7 @@ int Server::end(const Status& ended) {
         return 0;
     }
     if (!background()) {
-        fmt::print(stderr, "ringloop: {}\n", status.error().message);
+        say(fmt::format("ringloop: {}\n", status.error().message));
     } else if (started_) {
         log::error("{}", status.error().message);
     } else {
@@ -269,7 +270,7 @@ int serve(const ServeRequest& request) {
     if (request.ready_fd) {
         auto adopted = ReadyPipe::adopt(*request.ready_fd);
         if (!adopted) {
-            fmt::print(stderr, "ringloop: {}\n", adopted.error().message);
+            say(fmt::format("ringloop: {}\n", adopted.error().message));
             return 2;
         }
         ready = std::move(*adopted);
@@ -282,7 +283,7 @@ int serve(const ServeRequest& request) {
                              : !attention ? attention.error()
                                           : directory.error();
         const Status told = ready.tell(dump_json({{"error", error.message}}));
-        if (!request.ready_fd || !told) fmt::print(stderr, "ringloop: {}\n", error.message);
+        if (!request.ready_fd || !told) say(fmt::format("ringloop: {}\n", error.message));
         return 1;
     }
     return Server(request, std::move(*signals), std::move(*attention), std::move(ready),
