@@ -121,7 +121,8 @@ Result<std::vector<Listening>> listen_on_tcp(const Address& address, const Liste
     addrinfo* list = nullptr;
     const int code = ::getaddrinfo(address.host.empty() ? nullptr : address.host.c_str(),
                                    port.c_str(), &hints, &list);
-    if (code != 0) return fail(EINVAL, "{}: {}", text, ::gai_strerror(code));
+    if (code != 0)
+        return fail(EINVAL, "{}: {}; see that the name is right", text, ::gai_strerror(code));
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(list, ::freeaddrinfo);
 
     std::vector<Listening> sockets;
@@ -250,7 +251,9 @@ Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms) {
     if (name.empty())
         return fail(EISDIR, "{}: the name of the socket is missing; write unix:PATH", path);
     UniqueFd directory(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) return fail_errno(errno, "{}", path);
+    if (!directory) {
+        return fail_errno(errno, "{}: cannot create the socket (is its folder there?)", path);
+    }
     const auto address = unix_address(directory, name, path);
     if (!address) return std::unexpected(address.error());
     TRY(remove_stale(directory, name, *address, path, patience_ms));
