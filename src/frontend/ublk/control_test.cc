@@ -116,6 +116,10 @@ TEST(UblkOpenErrors, NameTheFileTheCauseAndTheWayOut) {
               "/dev/ublk-control: permission denied: run as root");
     EXPECT_EQ(open_error(EMFILE, "6.12.1", true).message,
               "/dev/ublk-control: Too many open files; raise ulimit -n");
+    EXPECT_EQ(open_error(ENOENT, "6.12.1", true).message,
+              "/dev/ublk-control: the ublk driver is not loaded: load it with: modprobe ublk_drv");
+    EXPECT_TRUE(contains(open_error(ENOENT, "6.1.0", false),
+                         "/dev/ublk-control: Linux 6.1.0 has no ublk driver: boot a kernel that "));
 }
 
 TEST(UblkOpenErrors, TellAModuleThatIsNotLoadedFromAKernelWithoutUblk) {
