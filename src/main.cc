@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -12,7 +13,7 @@
 
 namespace {
 
-constexpr std::string_view out_of_memory = "ringloop: out of memory\n";
+constexpr std::string_view out_of_memory = "ringloop: out of memory; free some\n";
 constexpr std::size_t reserve_bytes = 64 * 1024;  // costs addresses only: nobody touches it
 
 std::atomic<void*> reserve = nullptr;
@@ -54,10 +55,19 @@ struct BeforeMain {
 };
 [[gnu::init_priority(101)]] const BeforeMain before_main;
 
+// Whoever started us may have closed one of them. Its number would go to the next file that is
+// opened, the image for instance, and what is meant for a person would be written there.
+void occupy_standard_descriptors() {
+    int fd = ::open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+    if (fd > STDERR_FILENO) ::close(fd);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
     using namespace ringloop;
+    occupy_standard_descriptors();
     reserve = std::malloc(reserve_bytes);
     std::set_new_handler(on_lack_of_memory);
     terminate_before = std::set_terminate(on_terminate);

@@ -11,7 +11,8 @@ ringloop = os.environ["RINGLOOP"]
 client = nbd.NBD()
 client.connect_uri(sys.argv[1])
 refused = subprocess.run([ringloop, "detach", "--timeout", "1", "image"], stderr=subprocess.PIPE)
-assert refused.returncode == 1 and b"one client is connected" in refused.stderr, refused
+assert refused.returncode == 1, refused
+assert b"in use: one client is connected; disconnect, or take it away" in refused.stderr, refused
 assert client.pread(1, 0) == b"\0"
 waiting = subprocess.Popen([ringloop, "detach", "--timeout", "20", "image"])
 client.shutdown()

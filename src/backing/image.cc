@@ -176,7 +176,7 @@ std::string reopen_error(int number) {
     if (number == ENOENT && access("/proc/self/fd", F_OK) != 0) {
         return "/proc is missing; mount it with 'mount -t proc proc /proc'";
     }
-    return errno_text(number);
+    return cause_and_way_out(number);
 }
 
 std::string printable(const std::string& path) {

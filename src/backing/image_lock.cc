@@ -30,7 +30,7 @@ Status lock_image(int fd, LockRange range, bool read_only) {
         return {};
     }
     if (errno != EAGAIN && errno != EACCES) return {};
-    return fail(EBUSY, "somebody else has this part of the image locked");
+    return fail(EBUSY, "somebody else has this part of the image locked; detach or end it there");
 }
 
 }  // namespace ringloop::backing

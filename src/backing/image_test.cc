@@ -160,6 +160,7 @@ TEST(ImageTest, a_running_program_asks_for_read_only) {
     }
     const Error error = error_of({.path = self});
     EXPECT_EQ(error.number, ETXTBSY);
+    EXPECT_TRUE(contains(error.message, "in use as a swap file or a running program; stop that"));
     EXPECT_TRUE(contains(error.message, "--read-only"));
 }
 

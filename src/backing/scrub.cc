@@ -25,7 +25,7 @@ using Buffer = std::unique_ptr<std::byte, FreeLater>;
 // Aligned for any sector size that there is.
 Result<Buffer> make_buffer() {
     Buffer buffer(static_cast<std::byte*>(std::aligned_alloc(scrub_unit_bytes, scrub_bytes)));
-    if (!buffer) return fail(ENOMEM, "no memory for a buffer of {} bytes", scrub_bytes);
+    if (!buffer) return fail(ENOMEM, "no memory for a buffer of {} bytes; free some", scrub_bytes);
     return buffer;
 }
 

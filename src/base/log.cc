@@ -43,7 +43,8 @@ Status to_file(const std::string& path, Level lowest) {
                                     path, file_size_bytes_max, 1)),
                 lowest);
     } catch (const spdlog::spdlog_ex& error) {
-        return fail(EIO, "cannot write the log: {}", error.what());
+        return fail(EIO, "cannot write the log: {}; see that its folder can be written to",
+                    error.what());
     }
     return {};
 }

@@ -27,17 +27,22 @@ std::unexpected<Error> fail(i32 number, fmt::format_string<Args...> text, Args&&
     return std::unexpected(Error{number, fmt::format(text, std::forward<Args>(args)...)});
 }
 
-// The same with ": <strerror>" behind it, for system calls whose cause is the errno itself.
+// The same with ": <strerror>" behind it, for system calls whose cause is the errno itself, and
+// with the way out of that errno, where it has one of its own.
 template <typename... Args>
 std::unexpected<Error> fail_errno(i32 number, fmt::format_string<Args...> text, Args&&... args);
 
 // "No such file or directory". Any thread.
 std::string errno_text(i32 number);
 
+// The same and, where this errno has one whatever the call was, the way out: "Too many open files;
+// raise ulimit -n". Any thread.
+std::string cause_and_way_out(i32 number);
+
 template <typename... Args>
 std::unexpected<Error> fail_errno(i32 number, fmt::format_string<Args...> text, Args&&... args) {
-    return std::unexpected(
-        Error{number, fmt::format(text, std::forward<Args>(args)...) + ": " + errno_text(number)});
+    return std::unexpected(Error{
+        number, fmt::format(text, std::forward<Args>(args)...) + ": " + cause_and_way_out(number)});
 }
 
 }  // namespace ringloop

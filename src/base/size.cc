@@ -40,7 +40,7 @@ Result<u64> parse_size(std::string_view text, std::string_view what) {
     }
     u64 bytes = 0;
     if (error != std::errc{} || __builtin_mul_overflow(value, factor, &bytes)) {
-        return fail(ERANGE, "{} '{}': larger than any device", what, text);
+        return fail(ERANGE, "{} '{}': larger than any device; give a smaller one", what, text);
     }
     return bytes;
 }

@@ -69,7 +69,7 @@ Result<IssuersProgram> take_answer(int socket) {
     Packet packet;
     const ssize_t length = ::recvmsg(socket, &packet.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (length != sizeof(Answer)) {
-        return fail(EIO, "the process that loads the BPF program ended without a word");
+        return fail(EIO, "the process that loads the BPF program ended without a word; see dmesg");
     }
     packet.answer.message.back() = 0;
     if (packet.answer.message[0] != 0) {
@@ -101,13 +101,13 @@ bool wait_for_answer(int socket) {
 Result<IssuersProgram> load_in_child(u32 queues, u32 depth) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-        return fail_errno(errno, "socketpair");
+        return fail_errno(errno, "no sockets for the process that loads the BPF program");
     }
     const UniqueFd ours(ends[0]);
     UniqueFd theirs(ends[1]);
     const pid_t parent = ::getpid();
     const pid_t child = ::fork();
-    if (child < 0) return fail_errno(errno, "fork");
+    if (child < 0) return fail_errno(errno, "no process that loads the BPF program");
     if (child == 0) {
         // It has copies of all descriptors, so it must not outlive the one who owns them.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);

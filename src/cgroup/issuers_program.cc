@@ -70,7 +70,10 @@ std::unexpected<Error> refuse(i32 number) {
     cause = cause.substr(0, cause.find('\n'));
     if (cause.starts_with("libbpf: ")) cause.remove_prefix(8);
     if (cause.empty()) return fail_errno(number, "the kernel does not take the BPF program");
-    return fail(number, "the kernel does not take the BPF program: {}", cause);
+    return fail(number,
+                "the kernel does not take the BPF program: {}; boot another one, or charge a "
+                "cgroup by its path",
+                cause);
 }
 
 // A copy that outlives what libbpf keeps.
@@ -99,7 +102,8 @@ Result<IssuersProgram> load_with(const Libbpf& libbpf, u32 queues, u32 depth) {
     IssuersProgram loaded{.issuers = copy_of(libbpf.bpf_map__fd(issuers)),
                           .disk = copy_of(libbpf.bpf_map__fd(disk)),
                           .link = copy_of(libbpf.bpf_link__fd(link))};
-    if (!loaded.issuers || !loaded.disk || !loaded.link) return fail_errno(errno, "dup");
+    if (!loaded.issuers || !loaded.disk || !loaded.link)
+        return fail_errno(errno, "cannot keep the BPF program");
     return loaded;
 }
 

@@ -364,7 +364,8 @@ Keeper::Tenant* Keeper::start(u64 id) {
     const auto place = hierarchies_.find(id);
     if (!place) return failed(place.error().message);
     UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!event) return failed(fmt::format("cannot create an eventfd: {}", errno_text(errno)));
+    if (!event)
+        return failed(fmt::format("cannot create an eventfd: {}", cause_and_way_out(errno)));
     auto process = spawner_->spawn(*place, tenant.number, event.get());
     if (!process) return failed(process.error().message);
     tenant.state = Tenant::State::live;

@@ -72,7 +72,9 @@ std::unexpected<Error> refusal(const Place& place, const SpawnReply& reply) {
                         "{} may have no further process; raise its pids.max (or that of one above "
                         "it, or ulimit -u)",
                         name);
-        case ENOMEM: return fail(number, "no memory for a process in {}", name);
+        case ENOMEM:
+            return fail(number, "no memory for a process in {}; free some, or raise its memory.max",
+                        name);
         case EACCES:
         case EPERM:
             return fail(number,
@@ -98,7 +100,7 @@ struct Spawner::Answer {
 Result<Spawner> Spawner::start(Entry entry, void* context, std::span<const int> kept_fds) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-        return fail_errno(errno, "socketpair");
+        return fail_errno(errno, "no sockets for the process that starts lanes");
     }
     UniqueFd ours(ends[0]);
     const UniqueFd theirs(ends[1]);
@@ -119,7 +121,7 @@ Result<Spawner> Spawner::start(Entry entry, void* context, std::span<const int> 
         const int number = errno;
         ::kill(pid, SIGKILL);
         ::waitpid(pid, nullptr, 0);
-        return fail_errno(number, "pidfd_open");
+        return fail_errno(number, "cannot watch the process that starts lanes");
     }
     return Spawner(pid, std::move(process), std::move(ours));
 }
@@ -148,7 +150,7 @@ Status Spawner::wait_for(short events, u64 deadline_ms) {
         const int left_ms = now < deadline_ms ? static_cast<int>(deadline_ms - now) : 0;
         const int ready = ::poll(fds.data(), fds.size(), left_ms);
         if (ready < 0 && errno == EINTR) continue;
-        if (ready < 0) return fail_errno(errno, "poll");
+        if (ready < 0) return fail_errno(errno, "cannot wait for a lane");
         if (ready == 0) {
             return fail(ETIMEDOUT, "no lane was started within {} s", spawn_timeout_ms / 1000);
         }
@@ -192,11 +194,11 @@ Result<Spawner::Answer> Spawner::answer(u64 serial, u64 deadline_ms) {
 Result<Process> Spawner::spawn(const Place& place, u32 index, int doorbell_fd) {
     if (!socket_ || pidfd_ends_within(nursery_.get(), 0)) return lost();
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "pipe");
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "no pipe for a lane");
     UniqueFd life(ends[0]);
     UniqueFd life_of_lane(ends[1]);
     Gate gate;
-    if (gate.fd() < 0) return fail_errno(errno, "eventfd");
+    if (gate.fd() < 0) return fail_errno(errno, "no eventfd for a lane");
 
     const SpawnRequest request{.serial = ++serial_,
                                .index = index,

@@ -18,7 +18,8 @@ Result<json> start_in_background(const std::vector<std::string>& arguments,
     auto device = control::parse_json(*line);
     if (!device || !device->is_object() || !device->contains("device") ||
         !(*device)["device"].is_string()) {
-        return fail(EIO, "the server said something else than its device: {}", *line);
+        return fail(EIO, "the server said something else than its device: {}; see ringloop list",
+                    *line);
     }
     if (device->contains("note") && (*device)["note"].is_string()) {
         print_error((*device)["note"].get<std::string>());

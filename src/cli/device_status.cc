@@ -17,7 +17,9 @@ Result<json> status_of(const control::RuntimeDir& directory, const control::Know
     }
     auto object = control::parse_json(*answer);
     if (!object || !object->is_object()) {
-        return fail(EIO, "{}: its server answers something else than a status", state.device);
+        return fail(EIO,
+                    "{}: its server answers something else than a status; see ringloop upgrade",
+                    state.device);
     }
     return std::move(*object);
 }

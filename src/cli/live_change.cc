@@ -27,7 +27,7 @@ Result<LiveChange> change_live(const std::string& target, const json& question, 
     if (!text) return fail(text.error().number, "{}: {}", state.device, text.error().message);
     auto answer = control::parse_json(*text);
     if (!answer || !answer->is_object()) {
-        return fail(EIO, "{}: its server answers no object", state.device);
+        return fail(EIO, "{}: its server answers no object; see ringloop upgrade", state.device);
     }
     if (has(*answer, "error", json::value_t::string)) {
         return fail(EIO, "{}", (*answer)["error"].get<std::string>());
@@ -45,7 +45,7 @@ Result<json> ask_live(const control::RuntimeDir& directory, const control::Known
     if (!text) return fail(text.error().number, "{}: {}", state.device, text.error().message);
     auto answer = control::parse_json(*text);
     if (!answer || !answer->is_object()) {
-        return fail(EIO, "{}: its server answers no object", state.device);
+        return fail(EIO, "{}: its server answers no object; see ringloop upgrade", state.device);
     }
     if (!has(*answer, "error", json::value_t::string)) return std::move(*answer);
     const std::string refusal = (*answer)["error"].get<std::string>();

@@ -154,7 +154,7 @@ int Logs::follow() {
         IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE;
     if (!changes || ::inotify_add_watch(changes.get(), directory_.path().c_str(), events) < 0) {
         return report({errno, fmt::format("{}: cannot be watched: {}", directory_.path(),
-                                          errno_text(errno))});
+                                          cause_and_way_out(errno))});
     }
     for (;;) {
         // First looked, then read: what an ended server wrote last is there by then.
@@ -170,7 +170,8 @@ int Logs::follow() {
         std::vector<pollfd> fds = {{signals->fd(), POLLIN, 0}, {changes.get(), POLLIN, 0}};
         for (const auto& source : sources_) fds.push_back({source->process.get(), POLLIN, 0});
         if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
-            return report({errno, fmt::format("poll: {}", errno_text(errno))});
+            return report(
+                {errno, fmt::format("cannot wait for the log: {}", cause_and_way_out(errno))});
         }
         if (fds[0].revents != 0) return exit_done;
         // Which file changed does not matter: all are looked at, and that is cheap.

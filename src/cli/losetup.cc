@@ -10,6 +10,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/say.h"
 #include "base/unique_fd.h"
 #include "cli/background.h"
 #include "cli/live_change.h"
@@ -150,10 +151,10 @@ int set_up_fails(const std::string& file, const std::string& why) {
 
 void print_size_warning(const std::string& file, u64 image_bytes) {
     if (image_bytes % sector_bytes == 0) return;
-    fmt::print(stderr,
-               "losetup: {}: Warning: file does not fit into a 512-byte sector; the end of the "
-               "file will be ignored.\n",
-               one_line(file));
+    say(fmt::format(
+        "losetup: {}: Warning: file does not fit into a 512-byte sector; the end of the "
+        "file will be ignored.\n",
+        one_line(file)));
 }
 
 DeviceOptions options_of(const LosetupCommand& command) {

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <limits>
 
+#include "base/say.h"
 #include "base/size.h"
 #include "cli/output.h"
 
@@ -182,7 +183,7 @@ bool Reader::take(int option, const char* value) {
         case 'h': chosen_ = Action::help; return true;
         case 'V': chosen_ = Action::version; return true;
         default:  // getopt has said what is wrong
-            fmt::print(stderr, "Try 'losetup --help' for more information.\n");
+            say("Try 'losetup --help' for more information.\n");
             return false;
     }
 }
@@ -249,7 +250,7 @@ const std::vector<std::string_view>& losetup_columns() {
 }
 
 int losetup_fails(std::string_view message) {
-    fmt::print(stderr, "losetup: {}\n", one_line(message));
+    say(fmt::format("losetup: {}\n", one_line(message)));
     return 1;
 }
 

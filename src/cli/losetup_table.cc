@@ -115,7 +115,7 @@ Status print_losetup_table(const LosetupCommand& command,
     if (!library) return std::unexpected(library.error());
     const std::unique_ptr<libscols_table, decltype(library->unref_table)> table(
         library->new_table(), library->unref_table);
-    if (!table) return fail(ENOMEM, "out of memory");
+    if (!table) return fail(ENOMEM, "no memory for the list; free some");
     bool done = library->set_name(table.get(), "loopdevices") == 0 &&
                 library->enable_json(table.get(), command.json) == 0 &&
                 library->enable_raw(table.get(), command.raw) == 0 &&
@@ -136,7 +136,7 @@ Status print_losetup_table(const LosetupCommand& command,
         }
     }
     if (done && library->print(table.get()) == 0 && std::fflush(stdout) == 0) return {};
-    return fail(EIO, "the list could not be printed");
+    return fail(EIO, "the list could not be printed; see where standard output goes");
 }
 
 }  // namespace ringloop::cli

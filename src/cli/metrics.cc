@@ -18,7 +18,8 @@ Result<std::string> metrics_of(const control::RuntimeDir& directory,
     const auto answer = ask_live(directory, device, {{"verb", "metrics"}});
     if (!answer) return std::unexpected(answer.error());
     if (!has(*answer, "text", json::value_t::string)) {
-        return fail(EPROTO, "{}: its server answers something else than metrics",
+        return fail(EPROTO,
+                    "{}: its server answers something else than metrics; see ringloop upgrade",
                     device.state.device);
     }
     return (*answer)["text"].get<std::string>();

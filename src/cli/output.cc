@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/say.h"
+
 namespace ringloop::cli {
 
 void print_error(std::string_view message) {
-    fmt::print(stderr, "ringloop: {}\n", one_line(message));
+    say(fmt::format("ringloop: {}\n", one_line(message)));
 }
 
 void print_warning(std::string_view message) {
-    fmt::print(stderr, "ringloop: warning: {}\n", one_line(message));
+    say(fmt::format("ringloop: warning: {}\n", one_line(message)));
 }
 
 bool print_line(std::string_view line) {

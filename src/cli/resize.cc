@@ -16,7 +16,9 @@ int run(const Resize& command) {
     const std::string& device = change->state.device;
     if (!has(answer, "size_bytes", json::value_t::number_unsigned) ||
         !has(answer, "previous_size_bytes", json::value_t::number_unsigned)) {
-        return report({EIO, device + ": its server answers something else than a size"});
+        return report(
+            {EIO,
+             device + ": its server answers something else than a size; see ringloop upgrade"});
     }
     print_warnings(answer);
     if (command.json) {

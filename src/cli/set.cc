@@ -84,7 +84,9 @@ int run(const Set& command) {
     const json& answer = change->answer;
     const std::string& device = change->state.device;
     if (!is_about_dispatching(answer)) {
-        return report({EIO, device + ": its server answers something else than a policy"});
+        return report(
+            {EIO,
+             device + ": its server answers something else than a policy; see ringloop upgrade"});
     }
     const auto lanes = control::lanes_changed_in(answer, command.change);
     if (!lanes) {

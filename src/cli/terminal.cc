@@ -67,9 +67,10 @@ bool can_fill_screen() {
 
 Result<Terminal> Terminal::open() {
     const sigset_t set = terminal_signals();
-    if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return fail_errno(errno, "sigprocmask");
+    if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0)
+        return fail_errno(errno, "cannot block signals");
     UniqueFd events(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!events) return fail_errno(errno, "signalfd");
+    if (!events) return fail_errno(errno, "cannot wait for signals");
     Terminal terminal(std::move(events));
     terminal.enter();
     return terminal;

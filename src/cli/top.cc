@@ -171,7 +171,7 @@ Result<bool> Screen::wait(const Deadline& deadline) {
                                   {terminal_.event_fd(), POLLIN, 0},
                                   {terminal_.key_fd(), POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), deadline.poll_timeout_ms()) < 0 && errno != EINTR) {
-        return fail_errno(errno, "poll");
+        return fail_errno(errno, "cannot wait for the terminal");
     }
     if (fds[0].revents != 0) return false;
     if (fds[1].revents != 0) terminal_.attend_to_events();

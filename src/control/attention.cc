@@ -9,7 +9,7 @@ namespace ringloop::control {
 
 Result<Attention> Attention::create() {
     UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!fd) return fail_errno(errno, "eventfd");
+    if (!fd) return fail_errno(errno, "no eventfd for the server");
     return Attention(std::move(fd));
 }
 
@@ -25,11 +25,11 @@ void Attention::clear() const {
 
 Result<UniqueFd> watch_any(std::span<const int> fds) {
     UniqueFd any(::epoll_create1(EPOLL_CLOEXEC));
-    if (!any) return fail_errno(errno, "epoll_create1");
+    if (!any) return fail_errno(errno, "no epoll for the server");
     for (const int fd : fds) {
         epoll_event event{.events = EPOLLIN, .data = {}};
         if (::epoll_ctl(any.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-            return fail_errno(errno, "epoll_ctl");
+            return fail_errno(errno, "the server cannot watch its descriptors");
         }
     }
     return any;

@@ -24,7 +24,7 @@ Status caught(const Step& step) {
     } catch (const std::system_error& error) {
         // pthread_create(3) knows one error for all that a thread may lack.
         if (error.code() == std::errc::resource_unavailable_try_again) {
-            return fail(EAGAIN, "no thread can be started: memory, or the limit of processes");
+            return fail(EAGAIN, "no thread can be started: free memory, or raise ulimit -u");
         }
         return fail(error.code().value(), "{}", error.what());
     } catch (const std::exception& error) {

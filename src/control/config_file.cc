@@ -111,11 +111,13 @@ Result<std::string> read_config(const std::string& path) {
         if (errno != ENOENT) return fail_errno(errno, "{}", path);
         return fail(ENOENT, "{}: there is no such file; write one with image = PATH in it", path);
     }
-    if (!S_ISREG(status.st_mode)) return fail(EINVAL, "{}: not a regular file", path);
+    if (!S_ISREG(status.st_mode))
+        return fail(EINVAL, "{}: not a regular file; write one with image = PATH in it", path);
     auto text = read_text(path);
     if (!text || text->size() <= config_file_bytes_max) return text;
-    return fail(EFBIG, "{}: longer than {} KiB; that is no file of settings", path,
-                config_file_bytes_max / kib);
+    return fail(EFBIG,
+                "{}: longer than {} KiB, as no file of settings is; see that it is the right one",
+                path, config_file_bytes_max / kib);
 }
 
 Result<std::vector<std::string>> config_names(const std::string& directory) {

@@ -18,7 +18,11 @@ namespace {
 Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return fail(ENAMETOOLONG, "{}: too long", path);
+    if (path.size() >= sizeof address.sun_path)
+        return fail(
+            ENAMETOOLONG,
+            "{}: too long for a socket; use a shorter name, or a shorter RINGLOOP_RUNTIME_DIR",
+            path);
     std::memcpy(address.sun_path, path.data(), path.size());
     return address;
 }
@@ -66,7 +70,7 @@ Result<ControlSocket> ControlSocket::listen(const std::string& path) {
     auto address = address_of(path);
     if (!address) return std::unexpected(std::move(address).error());
     UniqueFd fd = seqpacket_socket();
-    if (!fd) return fail_errno(errno, "socket");
+    if (!fd) return fail_errno(errno, "no socket for ringloop's questions");
     ::unlink(path.c_str());
     // The mode of the socket file, from the start: a chmod afterwards would leave a gap.
     const mode_t mask = ::umask(0177);
@@ -84,7 +88,7 @@ Result<std::optional<Question>> ControlSocket::next(int other_fd) {
         std::vector<pollfd> fds = {{other_fd, POLLIN, 0}, {fd_.get(), POLLIN, 0}};
         for (const Client& client : clients_) fds.push_back({client.fd.get(), POLLIN, 0});
         if (::poll(fds.data(), fds.size(), poll_timeout_ms()) < 0 && errno != EINTR) {
-            return fail_errno(errno, "poll");
+            return fail_errno(errno, "cannot wait at the control socket");
         }
         const bool other = fds[0].revents != 0;
         if (other && std::exchange(others_turn_, false)) return std::nullopt;
@@ -131,9 +135,9 @@ Result<Conversation> Conversation::connect(const std::string& path) {
     auto address = address_of(path);
     if (!address) return std::unexpected(std::move(address).error());
     UniqueFd fd = seqpacket_socket();
-    if (!fd) return fail_errno(errno, "socket");
+    if (!fd) return fail_errno(errno, "no socket for ringloop's questions");
     if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof *address) != 0) {
-        return fail_errno(errno, "cannot reach the server");
+        return fail_errno(errno, "cannot reach the server (see ringloop list)");
     }
     ucred server{};
     socklen_t size = sizeof server;
@@ -157,7 +161,7 @@ Status Conversation::ask(std::string_view text, int fd) {
         std::memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
     }
     if (::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) < 0) {
-        return fail_errno(errno, "cannot ask the server");
+        return fail_errno(errno, "cannot ask the server (see ringloop list)");
     }
     return {};
 }
@@ -166,8 +170,10 @@ Result<std::optional<std::string>> Conversation::answer(const Deadline& deadline
     for (;;) {
         pollfd poll_fd{fd_.get(), POLLIN, 0};
         const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
-        if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
-        if (ready == 0) return fail(ETIMEDOUT, "the server does not answer");
+        if (ready < 0 && errno != EINTR)
+            return fail_errno(errno, "cannot wait at the control socket");
+        if (ready == 0)
+            return fail(ETIMEDOUT, "the server does not answer; see that its image does");
         if (ready < 0) continue;
         auto text = receive(fd_.get(), answer_bytes_max);
         if (!text || text->empty()) return std::nullopt;

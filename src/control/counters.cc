@@ -160,7 +160,7 @@ json to_json(const Counters& counters) {
 Result<Counters> parse_counters(const json& object) {
     if (!object.is_object() || !object.contains("ops") || !object["ops"].is_object() ||
         number_in(object, "at_ns") == 0) {
-        return fail(EPROTO, "these are no counters");
+        return fail(EPROTO, "these are no counters; see ringloop upgrade");
     }
     Counters counters;
     counters.pid = static_cast<i32>(number_in(object, "pid"));

@@ -101,7 +101,10 @@ Status end_server(const RuntimeDir& directory, const DeviceState& state, UniqueF
     const bool ended =
         server->wait_for_exit(stopped) && wait_until(Deadline(node_timeout_ms), gone);
     if (ended && !directory.is_locked(state.name)) return {};
-    return fail(EBUSY, "{}: its server ended but the device is still there", state.device);
+    return fail(
+        EBUSY,
+        "{}: its server ended but the device is still there; see dmesg, then detach it again",
+        state.device);
 }
 
 // The server is gone, so this process does its part.
@@ -124,7 +127,9 @@ Status remove_dead(const RuntimeDir& directory, const std::string& name,
         TRY(remove_remains(*state));
     }
     if (!wait_until(Deadline(stop_timeout_ms), [&] { return !directory.has_requests(name); })) {
-        return fail(ETIMEDOUT, "{}: requests of its dead server are still with the image",
+        return fail(ETIMEDOUT,
+                    "{}: requests of its dead server are still with the image; see that its disk "
+                    "or server answers, then detach it again",
                     state->device);
     }
     directory.remove_files(std::move(*lock));
@@ -178,7 +183,7 @@ Result<std::string> answer_of(const Result<Conversation>& server, const Deadline
     if (!server) return std::unexpected(server.error());
     auto answer = server->answer(deadline);
     if (!answer) return std::unexpected(std::move(answer).error());
-    if (!*answer) return fail(ECONNRESET, "the server is ending");
+    if (!*answer) return fail(ECONNRESET, "the server is ending; see ringloop list");
     return std::move(**answer);
 }
 

@@ -16,7 +16,8 @@ Status check_text(const char* option, std::string_view text, std::size_t bytes_m
         return fail(EINVAL, "{}: {} bytes at the most", option, bytes_max);
     }
     // A NUL is not allowed in any string of the protocol, and would cut the text on its way.
-    if (text.find('\0') != std::string_view::npos) return fail(EINVAL, "{}: holds a zero", option);
+    if (text.find('\0') != std::string_view::npos)
+        return fail(EINVAL, "{}: holds a zero; leave it out", option);
     return {};
 }
 
@@ -54,7 +55,7 @@ Status check_addresses(const ExportOptions& options) {
     }
     for (auto address = options.addresses.begin(); address != options.addresses.end(); ++address) {
         if (std::find(options.addresses.begin(), address, *address) != address) {
-            return fail(EINVAL, "--nbd {}: given twice", to_text(*address));
+            return fail(EINVAL, "--nbd {}: given twice; give it once", to_text(*address));
         }
         if (!is_local(*address) && !options.insecure && options.tls != TlsMode::required) {
             return fail(EPERM,
@@ -99,7 +100,8 @@ Status check_export_options(const ExportOptions& options) {
     TRY(check_text("--tls-psk", options.tls_psk, path_bytes_max));
     for (const std::string& text : options.tls_authorize) {
         TRY(check_text("--tls-authorize", text, nbd::name_bytes_max));
-        if (text.empty()) return fail(EINVAL, "--tls-authorize: the empty text matches nobody");
+        if (text.empty())
+            return fail(EINVAL, "--tls-authorize: the empty text matches nobody; give a name");
     }
     TRY(check_range("--max-connections", options.connections_max, 1U, connections_limit));
     TRY(check_range("--handshake-timeout", options.handshake_timeout_s, 1U,

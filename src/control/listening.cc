@@ -35,7 +35,7 @@ Result<sockaddr_un> unix_address(const UniqueFd& directory, const std::string& n
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (chosen.size() >= sizeof address.sun_path) {
-        return fail(ENAMETOOLONG, "{}: too long for a socket", path);
+        return fail(ENAMETOOLONG, "{}: too long for a socket; use a shorter path", path);
     }
     std::memcpy(address.sun_path, chosen.data(), chosen.size());
     return address;
@@ -80,7 +80,7 @@ Status listen_at(const UniqueFd& socket, const sockaddr* address, socklen_t size
         if (number == EADDRINUSE) {
             return fail(number, "{}: somebody listens there already; choose another port", text);
         }
-        return fail_errno(number, "{}: cannot listen", text);
+        return fail_errno(number, "{}: cannot listen (is it an address of this host?)", text);
     }
     return {};
 }
@@ -121,11 +121,12 @@ Result<std::vector<Listening>> listen_on_tcp(const Address& address, const Liste
     addrinfo* list = nullptr;
     const int code = ::getaddrinfo(address.host.empty() ? nullptr : address.host.c_str(),
                                    port.c_str(), &hints, &list);
-    if (code != 0) return fail(EINVAL, "{}: {}", text, ::gai_strerror(code));
+    if (code != 0)
+        return fail(EINVAL, "{}: {}; see that the name is right", text, ::gai_strerror(code));
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(list, ::freeaddrinfo);
 
     std::vector<Listening> sockets;
-    Status refused = fail(EADDRNOTAVAIL, "{}: means no address of this host", text);
+    Status refused = fail(EADDRNOTAVAIL, "{}: means no address of this host; see ip address", text);
     for (const addrinfo* found = list; found; found = found->ai_next) {
         if (options.local_only && !is_loopback(found->ai_addr)) {
             return fail(EPERM,
@@ -247,22 +248,26 @@ Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms) {
     const std::size_t slash = path.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
     const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-    if (name.empty()) return fail(EISDIR, "{}: the name of the socket is missing", path);
+    if (name.empty())
+        return fail(EISDIR, "{}: the name of the socket is missing; write unix:PATH", path);
     UniqueFd directory(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) return fail_errno(errno, "{}", path);
+    if (!directory) {
+        return fail_errno(errno, "{}: cannot create the socket (is its folder there?)", path);
+    }
     const auto address = unix_address(directory, name, path);
     if (!address) return std::unexpected(address.error());
     TRY(remove_stale(directory, name, *address, path, patience_ms));
 
     Listening listening{UniqueFd(::socket(AF_UNIX, socket_flags, 0))};
-    if (!listening.socket_) return fail_errno(errno, "socket");
+    if (!listening.socket_) return fail_errno(errno, "no socket to listen on");
     // The mode of the file, from the start: a chmod afterwards would leave a gap.
     const mode_t mask = ::umask(0177);
     const auto* generic = reinterpret_cast<const sockaddr*>(&*address);
     const int bound = ::bind(listening.socket_.get(), generic, sizeof *address);
     const int number = errno;
     ::umask(mask);
-    if (bound != 0) return fail_errno(number, "{}: cannot create the socket", path);
+    if (bound != 0)
+        return fail_errno(number, "{}: cannot create the socket (is its folder there?)", path);
     struct stat file{};
     if (::fstatat(directory.get(), name.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0) {
         listening.directory_ = std::move(directory);
@@ -310,7 +315,8 @@ Result<std::vector<Inherited>> inherited_sockets() {
     std::vector<Inherited> sockets;
     if (pid != ::getpid() || !count) return sockets;
     if (*count < 0 || *count > inherited_fds_max) {
-        return fail(EINVAL, "LISTEN_FDS: {} is no number of descriptors", *count);
+        return fail(EINVAL, "LISTEN_FDS: {} is no number of descriptors; start it by a socket unit",
+                    *count);
     }
     for (int fd = inherited_fd_first; fd < inherited_fd_first + *count; ++fd) {
         auto socket = inherit(fd);

@@ -27,7 +27,7 @@ bool would_block(int number) { return number == EAGAIN || number == EINTR; }
 Status set_events(int epoll, int operation, int fd, u32 events) {
     epoll_event event{.events = events, .data = {}};
     if (::epoll_ctl(epoll, operation, fd, &event) == 0) return {};
-    return fail_errno(errno, "epoll_ctl");
+    return fail_errno(errno, "cannot serve metrics");
 }
 
 }  // namespace

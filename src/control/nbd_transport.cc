@@ -53,7 +53,7 @@ struct SocketPair {
 Result<SocketPair> make_pair() {
     std::array<int, 2> fds{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
-        return fail_errno(errno, "socketpair");
+        return fail_errno(errno, "no sockets for the nbd driver");
     }
     SocketPair pair{UniqueFd(fds[0]), UniqueFd(fds[1])};
     for (const int fd : fds) {
@@ -89,12 +89,14 @@ Status check_same_disk(const DeviceState& state, u32 index, const TransportConte
     }
     if (read_line(directory + "/queue/logical_block_size") !=
         fmt::format("{}", geometry.sector_size)) {
-        return fail(EINVAL, "{} has blocks of {} bytes, but {} makes {} now", state.device,
-                    read_line(directory + "/queue/logical_block_size"), state.backing_file,
-                    geometry.sector_size);
+        return fail(
+            EINVAL,
+            "{} has blocks of {} bytes, but {} makes {} now; detach it and attach the image again",
+            state.device, read_line(directory + "/queue/logical_block_size"), state.backing_file,
+            geometry.sector_size);
     }
     if (geometry.read_only && read_line(directory + "/ro") != "1") {
-        return fail(EROFS, "{} is writable, but {} is not any more", state.device,
+        return fail(EROFS, "{} is writable, but {} is not any more; make it so again", state.device,
                     state.backing_file);
     }
     return {};
@@ -185,7 +187,10 @@ Result<std::unique_ptr<Transport>> NbdTransport::take_over(const DeviceState& st
     TRY(nbd_usable());
     TRY(check_same_disk(state, *index, context));
     const std::size_t connections = entries_of(directory_of(*index) + "/mq").size();
-    if (connections == 0) return fail(ENODEV, "{}: the driver has no queues for it", state.device);
+    if (connections == 0)
+        return fail(ENODEV,
+                    "{}: the driver has no queues for it; detach it and attach the image again",
+                    state.device);
     return std::unique_ptr<Transport>(new NbdTransport(
         *index, state.nbd->backend_identifier, connections, Ownership::taken_over, context));
 }
@@ -232,7 +237,9 @@ Status NbdTransport::relink(std::size_t link) {
             return {};
         }
         if (deadline.passed()) {
-            return fail(ETIMEDOUT, "{}: the driver still believes in its old connections",
+            return fail(ETIMEDOUT,
+                        "{}: the driver still believes in its old connections; see dmesg, then "
+                        "recover again",
                         device_path());
         }
     }
@@ -254,7 +261,8 @@ Status NbdTransport::attend() {
             if (links_[link] != Link::ended) continue;
         }
         if (!is_ours(index_, backend_identifier_)) {
-            return fail(ENODEV, "{} was disconnected by somebody else", device_path());
+            return fail(ENODEV, "{} was disconnected by somebody else; attach the image again",
+                        device_path());
         }
         log::warning("{}: the driver gave up connection {}; it gets a new one", device_path(),
                      link);
@@ -272,12 +280,14 @@ Status NbdTransport::stop() {
     if (ownership_ == Ownership::taken_over) {
         // Its connections end with this process, and it waits for the next server.
         if (links_in(Link::served) == 0) return {};
-        return fail(ECANCELED, "{} still waits for a server", device_path());
+        return fail(ECANCELED, "{} still waits for a server: ringloop recover gives it one",
+                    device_path());
     }
     if (is_ours(index_, backend_identifier_)) TRY(nbd::kernel_disconnect(index_));
     sockets_.clear();
     if (links_end_within(links_end_timeout)) return {};
-    return fail(ETIMEDOUT, "{}: the image does not answer", device_path());
+    return fail(ETIMEDOUT, "{}: the image does not answer; see that its disk or server does",
+                device_path());
 }
 
 bool NbdTransport::links_end_within(std::chrono::milliseconds time) {

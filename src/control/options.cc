@@ -118,7 +118,7 @@ Status check_lane_idle(u32 lane_idle_s) {
 }
 
 Status check_options(const DeviceOptions& options) {
-    if (options.image.empty()) return fail(EINVAL, "no image given");
+    if (options.image.empty()) return fail(EINVAL, "no image given; name one");
     if (!options.name.empty()) TRY(check_name(options.name));
     if (options.queues && (*options.queues < 1 || *options.queues > queues_max)) {
         return fail(EINVAL, "--queues {}: use 1 to {}", *options.queues, queues_max);

@@ -157,8 +157,10 @@ Result<UniqueFd> RuntimeDir::request_mark(const NameLock& lock) const {
     if (!fd) return fail_errno(errno, "cannot open {}/{}", path_, file);
     struct flock range = range_of(Byte::requests, F_WRLCK);
     if (::fcntl(fd.get(), F_OFD_SETLK, &range) != 0) {
-        return fail(EBUSY, "{}/{}: requests of a dead server are still with its image", path_,
-                    file);
+        return fail(EBUSY,
+                    "{}/{}: requests of a dead server are still with its image; see that its disk "
+                    "or server answers",
+                    path_, file);
     }
     return fd;
 }

@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "base/say.h"
 #include "control/dispatching.h"
 #include "control/shard_threads.h"
 #include "control/signals.h"
@@ -80,7 +81,9 @@ private:
     void end() {
         const Status stopped = transports_.stop();
         if (stopped && threads_.stop()) return;
-        fmt::print(stderr, "ringloop: {}: the image does not answer\n", options_.image);
+        say(fmt::format(
+            "ringloop: {}: the image does not answer; see that its disk or server does\n",
+            options_.image));
         std::_Exit(1);
     }
 
@@ -100,7 +103,7 @@ int serve_stdio(DeviceOptions options) {
         status = std::unexpected(std::move(client).error());
     }
     if (status) return 0;
-    fmt::print(stderr, "ringloop: {}\n", status.error().message);
+    say(fmt::format("ringloop: {}\n", status.error().message));
     return 1;
 }
 

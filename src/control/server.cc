@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/say.h"
 #include "control/caught.h"
 #include "control/flush.h"
 #include "control/holders.h"
@@ -189,7 +190,7 @@ void Server::flush_users() const {
     }
     if (holders.empty()) return;  // the last close has written everything
     if (!flush_disk_in_child(state_.device, Deadline(flush_timeout_ms))) {
-        log::error("{}: what its users wrote last may be lost", state_.device);
+        log::error("{}: what its users wrote last may be lost; check it", state_.device);
     }
 }
 
@@ -208,7 +209,9 @@ Status Server::take_down() {
     if (Status stopped = transports_.stop(); !stopped) give_up(stopped.error());
     lanes_.stop();
     if (!shards_.stop()) {
-        give_up({ETIMEDOUT, fmt::format("{}: the image does not answer", state_.device)});
+        give_up({ETIMEDOUT,
+                 fmt::format("{}: the image does not answer; see that its disk or server does",
+                             state_.device)});
     }
     if (upkeep_) upkeep_->claim().reset();  // the kernel frees the disk after its last close
     if (live_ && !state_.read_only) keep_first(device_->sync_at_end());
@@ -246,7 +249,7 @@ int Server::end(const Status& ended) {
         return 0;
     }
     if (!background()) {
-        fmt::print(stderr, "ringloop: {}\n", status.error().message);
+        say(fmt::format("ringloop: {}\n", status.error().message));
     } else if (started_) {
         log::error("{}", status.error().message);
     } else {
@@ -267,7 +270,7 @@ int serve(const ServeRequest& request) {
     if (request.ready_fd) {
         auto adopted = ReadyPipe::adopt(*request.ready_fd);
         if (!adopted) {
-            fmt::print(stderr, "ringloop: {}\n", adopted.error().message);
+            say(fmt::format("ringloop: {}\n", adopted.error().message));
             return 2;
         }
         ready = std::move(*adopted);
@@ -280,7 +283,7 @@ int serve(const ServeRequest& request) {
                              : !attention ? attention.error()
                                           : directory.error();
         const Status told = ready.tell(dump_json({{"error", error.message}}));
-        if (!request.ready_fd || !told) fmt::print(stderr, "ringloop: {}\n", error.message);
+        if (!request.ready_fd || !told) say(fmt::format("ringloop: {}\n", error.message));
         return 1;
     }
     return Server(request, std::move(*signals), std::move(*attention), std::move(ready),

@@ -126,7 +126,8 @@ Status Server::claim_dead_device() {
                     name);
     }
     auto state = directory_.read_state(name);
-    if (!state && state.error().number == ENOENT) return fail(ENOENT, "no device named '{}'", name);
+    if (!state && state.error().number == ENOENT)
+        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
     if (!state) return std::unexpected(std::move(state).error());
     const auto remains = remains_of(*state);
     if (!remains) return std::unexpected(remains.error());

@@ -14,11 +14,12 @@ Result<Signals> Signals::block() {
     // Ignored before we began: nohup(1).
     const bool kept = ::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
     if (!kept) sigaddset(&set, SIGHUP);
-    if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return fail_errno(errno, "sigprocmask");
+    if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0)
+        return fail_errno(errno, "cannot block signals");
     // A reader that went away is an error of one write, not the end of a device.
     ::signal(SIGPIPE, SIG_IGN);
     UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) return fail_errno(errno, "signalfd");
+    if (!fd) return fail_errno(errno, "cannot wait for signals");
     return Signals(std::move(fd));
 }
 

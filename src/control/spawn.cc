@@ -34,7 +34,7 @@ struct Pipe {
 
 Result<Pipe> make_pipe() {
     std::array<int, 2> fds{};
-    if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail_errno(errno, "pipe");
+    if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail_errno(errno, "no pipe to the server");
     return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
@@ -124,14 +124,20 @@ int see_to_end(pid_t pid, WhenInterrupted when_interrupted, const std::string& s
 
 Error end_without_word(int status) {
     if (WIFSIGNALED(status)) {
-        return {EIO, fmt::format("the server was ended by signal {} before its device was ready",
-                                 WTERMSIG(status))};
+        return {EIO, fmt::format(
+                         "the server was ended by signal {} before its device was ready; see dmesg",
+                         WTERMSIG(status))};
     }
     if (WEXITSTATUS(status) == exit_without_memory) {
-        return {ENOMEM, "the server ran out of memory before its device was ready"};
+        return {ENOMEM,
+                "the server ran out of memory before its device was ready; free some, or use fewer "
+                "--queues"};
     }
-    return {EIO, fmt::format("the server ended with code {} before its device was ready",
-                             WEXITSTATUS(status))};
+    return {
+        EIO,
+        fmt::format(
+            "the server ended with code {} before its device was ready; ringloop serve tells more",
+            WEXITSTATUS(status))};
 }
 
 enum class Wakeup { line, signal, timeout };
@@ -183,7 +189,8 @@ Result<std::string> spawn_server(const std::vector<std::string>& arguments,
         ::kill(*pid, SIGTERM);
         see_to_end(*pid, when_interrupted, since);
         if (wakeup == Wakeup::signal) return fail(EINTR, "interrupted");
-        return fail(ETIMEDOUT, "the device was not ready after {} s", ready_timeout_ms / 1000);
+        return fail(ETIMEDOUT, "the device was not ready after {} s; see that its image answers",
+                    ready_timeout_ms / 1000);
     }
     std::string line = read_line_from(pipe->read.get());
     if (line.empty()) {

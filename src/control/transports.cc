@@ -132,7 +132,9 @@ Status Transports::resize(u64 size_bytes) {
 Status Transports::stop() {
     for (const auto& transport : transports_) TRY(transport->stop());
     if (!service_ || !brought_up_ || service_->drain(drain_timeout_ms)) return {};
-    return fail(ETIMEDOUT, "the image does not answer the requests of NBD clients");
+    return fail(
+        ETIMEDOUT,
+        "the image does not answer the requests of NBD clients; see that its disk or server does");
 }
 
 Status Transports::remove() {

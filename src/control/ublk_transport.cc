@@ -89,15 +89,17 @@ Status check_same_disk(const DeviceState& state, const abi::ublk::Params& params
                     state.device, size, state.backing_file, context.size_bytes);
     }
     if (block != geometry.sector_size) {
-        return fail(EINVAL, "{} has sectors of {} bytes, but {} makes {} now", state.device, block,
-                    state.backing_file, geometry.sector_size);
+        return fail(
+            EINVAL,
+            "{} has sectors of {} bytes, but {} makes {} now; detach it and attach the image again",
+            state.device, block, state.backing_file, geometry.sector_size);
     }
     // By the driver's flag or, where it was made so while in use, by the kernel's own.
     const std::string disk = state.device.substr(state.device.rfind('/'));
     const bool read_only = (params.basic.attributes & abi::ublk::attribute_read_only) != 0 ||
                            read_line("/sys/block" + disk + "/ro") == "1";
     if (geometry.read_only && !read_only) {
-        return fail(EROFS, "{} is writable, but {} is not any more", state.device,
+        return fail(EROFS, "{} is writable, but {} is not any more; make it so again", state.device,
                     state.backing_file);
     }
     return {};
@@ -215,7 +217,8 @@ Status UblkTransport::stop() {
         // Its fetches end with STOP or with this process. STOP would end the device too.
         const std::lock_guard lock(mutex_);
         if (queues_open_ == 0) return {};
-        return fail(ECANCELED, "{} still waits for a server", device_path());
+        return fail(ECANCELED, "{} still waits for a server: ringloop recover gives it one",
+                    device_path());
     }
     // STOP cancels the fetches that it finds. A shard that is just starting may fetch afterwards,
     // and nothing but another STOP ends that: Linux 6.12 cancels again on a device that is dead.
@@ -224,7 +227,8 @@ Status UblkTransport::stop() {
         TRY(control_.stop(info_.id));
         if (queues_close_within(stop_again)) return {};
     } while (!deadline.passed());
-    return fail(ETIMEDOUT, "{}: the kernel did not give back every request", device_path());
+    return fail(ETIMEDOUT, "{}: the kernel did not give back every request; see dmesg",
+                device_path());
 }
 
 void UblkTransport::queue_on_closed(void* transport) {

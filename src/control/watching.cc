@@ -22,7 +22,7 @@ Result<Woken> wait_beside(const Signals& signals, const UniqueFd& process,
     for (;;) {
         std::array<pollfd, 2> fds = {{{signals.fd(), POLLIN, 0}, {process.get(), POLLIN, 0}}};
         const int ready = ::poll(fds.data(), fds.size(), deadline.poll_timeout_ms());
-        if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
+        if (ready < 0 && errno != EINTR) return fail_errno(errno, "cannot wait for the device");
         if (ready < 0) continue;
         if (fds[0].revents != 0) return Woken::signal;
         if (fds[1].revents != 0) return Woken::ended;

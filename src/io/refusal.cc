@@ -44,7 +44,7 @@ Error uring_refusal(i32 number) {
     if (number == ENOMEM) {
         return {number, "no memory for an io_uring; raise the limit of locked memory (ulimit -l)"};
     }
-    return {number, fmt::format("cannot create an io_uring: {}", errno_text(number))};
+    return {number, fmt::format("cannot create an io_uring: {}", cause_and_way_out(number))};
 }
 
 }  // namespace ringloop::io

@@ -83,9 +83,11 @@ Result<std::shared_ptr<Exchange>> begin(u8 command) {
     auto exchange = std::make_shared<Exchange>();
     exchange->socket.reset(libnl.nl_socket_alloc());
     exchange->message.reset(libnl.nlmsg_alloc());
-    if (!exchange->socket || !exchange->message) return fail(ENOMEM, "nbd driver: out of memory");
+    if (!exchange->socket || !exchange->message)
+        return fail(ENOMEM, "nbd driver: out of memory; free some");
     if (libnl.genl_connect(exchange->socket.get()) < 0) {
-        return fail(EIO, "nbd driver: this process may not use generic netlink");
+        return fail(EIO,
+                    "nbd driver: this process may not use generic netlink; allow it AF_NETLINK");
     }
     const int family = libnl.genl_ctrl_resolve(exchange->socket.get(), wire::family_name);
     if (family < 0) {
@@ -94,7 +96,7 @@ Result<std::shared_ptr<Exchange>> begin(u8 command) {
     const void* header =
         libnl.genlmsg_put(exchange->message.get(), NL_AUTO_PORT, NL_AUTO_SEQ, family, 0,
                           NLM_F_REQUEST | NLM_F_ACK, command, wire::version);
-    if (!header) return fail(ENOMEM, "nbd driver: out of memory");
+    if (!header) return fail(ENOMEM, "nbd driver: out of memory; free some");
     return exchange;
 }
 

@@ -60,7 +60,10 @@ void Listener::accept_on_socket(io::Completion& completion) {
                      errno_text(number), pause_s);
         self.pause_start();
     } else {
-        log::error("nbd: no more connections are accepted: {}", errno_text(number));
+        log::error(
+            "nbd: no more connections are accepted: {}; detach the device and attach its image "
+            "again",
+            errno_text(number));
         self.broken_ = true;
     }
     self.accept_start();

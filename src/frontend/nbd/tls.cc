@@ -32,7 +32,8 @@ enum class Content : u8 { open, secret };
 Result<std::string> read_file(const std::string& path, Content content) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
     struct stat about = {};
-    if (!fd || ::fstat(fd.get(), &about) != 0) return fail_errno(errno, "{}", path);
+    if (!fd || ::fstat(fd.get(), &about) != 0)
+        return fail_errno(errno, "{}: TLS needs this file, and it cannot be read", path);
     if (content == Content::secret && (about.st_mode & (S_IROTH | S_IWOTH)) != 0) {
         log::warning("{}: every user can read or write this key; chmod o= it", path);
     }
@@ -41,7 +42,8 @@ Result<std::string> read_file(const std::string& path, Content content) {
     while (size < text.size()) {
         const ssize_t part = ::read(fd.get(), text.data() + size, text.size() - size);
         if (part < 0 && errno == EINTR) continue;
-        if (part < 0) return fail_errno(errno, "{}", path);
+        if (part < 0)
+            return fail_errno(errno, "{}: TLS needs this file, and it cannot be read", path);
         if (part == 0) break;
         size += static_cast<std::size_t>(part);
     }
@@ -153,7 +155,9 @@ Status TlsContext::set_priority(const char* priority) {
     gnutls_priority_t made = nullptr;
     const int error = gnutls.priority_init2(&made, priority, nullptr, 0);
     priority_.reset(made);
-    if (error < 0) return fail(0, "TLS 1.2 and 1.3 with gnutls: {}", gnutls.strerror(error));
+    if (error < 0)
+        return fail(0, "TLS 1.2 and 1.3 with gnutls: {}; do without: --tls off",
+                    gnutls.strerror(error));
     return {};
 }
 

@@ -114,7 +114,9 @@ TEST_F(NbdTlsContext, RefusesAnEmptyName) {
 TEST_F(NbdTlsContext, NamesTheFileThatIsMissing) {
     remove("server-key.pem");
     EXPECT_EQ(error_of({.certificates_dir = dir}),
-              dir + "/server-key.pem: No such file or directory");
+              dir +
+                  "/server-key.pem: TLS needs this file, and it cannot be read: No such file or "
+                  "directory");
 }
 
 TEST_F(NbdTlsContext, RefusesAKeyOfAnotherCertificate) {
@@ -125,14 +127,17 @@ TEST_F(NbdTlsContext, RefusesAKeyOfAnotherCertificate) {
 TEST_F(NbdTlsContext, NeedsTheAuthorityOnlyToJudgeClients) {
     remove("ca-cert.pem");
     EXPECT_EQ(error_of({.certificates_dir = dir}), "");
-    EXPECT_EQ(error_of({.certificates_dir = dir, .authorized = {"alice"}}),
-              dir + "/ca-cert.pem: No such file or directory");
+    EXPECT_EQ(
+        error_of({.certificates_dir = dir, .authorized = {"alice"}}),
+        dir +
+            "/ca-cert.pem: TLS needs this file, and it cannot be read: No such file or directory");
 }
 
 TEST_F(NbdTlsContext, RefusesAnAuthorityAndAListThatAreNone) {
     write("ca-crl.pem", "not PEM");
-    EXPECT_NE(error_of({.certificates_dir = dir, .authorized = {"alice"}}).find("/ca-crl.pem: "),
-              std::string::npos);
+    const std::string error = error_of({.certificates_dir = dir, .authorized = {"alice"}});
+    EXPECT_NE(error.find("/ca-crl.pem: "), std::string::npos) << error;
+    EXPECT_TRUE(error.ends_with("; it has to be a list of ca-cert.pem that is not out of date"));
     write("ca-cert.pem", "");
     EXPECT_NE(error_of({.certificates_dir = dir, .authorized = {"alice"}}).find("/ca-cert.pem: "),
               std::string::npos);
@@ -185,8 +190,9 @@ TEST_F(NbdTlsContext, ComplainsAboutACertificateOfItsOwnOutsideItsTime) {
         certificates();
         return testing::internal::GetCapturedStderr();
     };
-    EXPECT_NE(said_of(-1).find("server-cert.pem: has expired"), std::string::npos);
-    EXPECT_NE(said_of(20).find("server-cert.pem: is not valid yet"), std::string::npos);
+    EXPECT_NE(said_of(-1).find("server-cert.pem: has expired, and clients"), std::string::npos);
+    EXPECT_NE(said_of(20).find("server-cert.pem: is not valid yet, and clients"),
+              std::string::npos);
     EXPECT_EQ(said_of(1), "");
 }
 

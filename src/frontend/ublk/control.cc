@@ -299,7 +299,8 @@ Result<UniqueFd> open_char_device(u32 id) {
             std::this_thread::sleep_for(open_pause);
             continue;
         }
-        if (number == EBUSY) return fail(number, "{}: another process serves this device", path);
+        if (number == EBUSY)
+            return fail(number, "{}: another process serves this device; end that first", path);
         if (number == ENOENT) {
             return fail(number, "{}: the node did not appear: is /dev a devtmpfs?", path);
         }

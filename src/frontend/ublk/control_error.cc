@@ -31,7 +31,7 @@ Error add_error(i32 number) {
             return error_of(number,
                             "the ublk driver refused the device: 1 to 4096 queues and a depth of "
                             "1 to 4096 are possible, and a number below the driver's limit");
-        default: return error_of(number, "cannot add a ublk device: {}", errno_text(number));
+        default: return error_of(number, "cannot add a ublk device: {}", cause_and_way_out(number));
     }
 }
 
@@ -44,7 +44,9 @@ Error start_error(u32 id, i32 number) {
                             "the kernel refused the disk of ublk device {}: see dmesg for the "
                             "parameter that it does not take",
                             id);
-        default: return error_of(number, "cannot start ublk device {}: {}", id, errno_text(number));
+        default:
+            return error_of(number, "cannot start ublk device {}: {}", id,
+                            cause_and_way_out(number));
     }
 }
 
@@ -62,7 +64,7 @@ Error recovery_error(Step step, u32 id, i32 number) {
                             id);
         default:
             return error_of(number, "cannot recover ublk device {} ({}): {}", id, name_of(step),
-                            errno_text(number));
+                            cause_and_way_out(number));
     }
 }
 
@@ -126,7 +128,8 @@ Error driver_error(Step step, u32 id, i32 number) {
                         name_of(step));
     }
     if (step == Step::add) return add_error(number);
-    if (number == ENODEV) return error_of(number, "ublk device {} does not exist", id);
+    if (number == ENODEV)
+        return error_of(number, "ublk device {} does not exist: see ringloop list", id);
 
     switch (step) {
         case Step::start: return start_error(id, number);
@@ -134,7 +137,9 @@ Error driver_error(Step step, u32 id, i32 number) {
         case Step::end_recovery: return recovery_error(step, id, number);
         case Step::set_params:
             if (number == EACCES) {
-                return error_of(number, "ublk device {} is started: its parameters are fixed", id);
+                return error_of(
+                    number, "ublk device {} is started: its parameters are fixed; detach it first",
+                    id);
             }
             break;
         case Step::features:
@@ -145,7 +150,8 @@ Error driver_error(Step step, u32 id, i32 number) {
         case Step::stop:
         case Step::remove: break;
     }
-    return error_of(number, "ublk device {}: {} failed: {}", id, name_of(step), errno_text(number));
+    return error_of(number, "ublk device {}: {} failed: {}", id, name_of(step),
+                    cause_and_way_out(number));
 }
 
 Error open_error(i32 number, std::string_view release, bool module_installed) {
@@ -155,7 +161,7 @@ Error open_error(i32 number, std::string_view release, bool module_installed) {
     }
     // ENXIO, ENODEV: a node that was made by hand, or left in a container.
     if (number != ENOENT && number != ENXIO && number != ENODEV) {
-        return error_of(number, "{}: {}", path, errno_text(number));
+        return error_of(number, "{}: {}", path, cause_and_way_out(number));
     }
     if (module_installed) {
         return error_of(number,

@@ -56,6 +56,72 @@ TEST(UblkErrors, SayWhatToDo) {
     EXPECT_TRUE(contains(driver_error(Step::stop, 0, ETIME), "detach again"));
 }
 
+TEST(UblkErrors, NameTheDeviceTheCauseAndTheWayOut) {
+    struct Case {
+        Step step;
+        i32 number;
+        const char* text;
+    };
+    for (const Case& one : {
+             Case{Step::add, ENOSPC, "every ublk device number is in use: detach a device"},
+             Case{Step::add, EACCES,
+                  "as many ublk devices exist as the driver allows: detach one or raise "
+                  "/sys/module/ublk_drv/parameters/ublks_max"},
+             Case{Step::add, ENOMEM,
+                  "the kernel has no memory for this ublk device: use fewer queues or a smaller "
+                  "depth"},
+             Case{Step::add, EINVAL,
+                  "the ublk driver refused the device: 1 to 4096 queues and a depth of 1 to 4096 "
+                  "are possible, and a number below the driver's limit"},
+             Case{Step::add, EIO, "cannot add a ublk device: Input/output error; see dmesg"},
+             Case{Step::start, EEXIST, "ublk device 7 is started already: detach it first"},
+             Case{Step::start, EINVAL,
+                  "the kernel refused the disk of ublk device 7: see dmesg for the parameter that "
+                  "it does not take"},
+             Case{Step::start, EIO, "cannot start ublk device 7: Input/output error; see dmesg"},
+             Case{Step::start, ETIME,
+                  "ublk device 7 did not come up in time: its image is too slow to read the "
+                  "partition table from, or the kernel hangs in START_DEV (see dmesg)"},
+             Case{Step::start_recovery, EBUSY,
+                  "ublk device 7 still has a server: end that process (its pid is in \"ringloop "
+                  "status\") and try again"},
+             Case{Step::start_recovery, EINVAL,
+                  "ublk device 7 cannot be recovered: it was never started, or added without user "
+                  "recovery; detach it and attach the image again"},
+             Case{Step::end_recovery, EIO,
+                  "cannot recover ublk device 7 (END_USER_RECOVERY): Input/output error; see "
+                  "dmesg"},
+             Case{Step::stop, ETIME,
+                  "ublk device 7 did not stop in time: requests wait for its image; see that the "
+                  "image's disk or server answers, then detach again"},
+             Case{Step::remove, ETIME,
+                  "ublk device 7 was not deleted in time: somebody has /dev/ublkb7 or /dev/ublkc7 "
+                  "open; close it, then detach again"},
+             Case{Step::info, ETIME,
+                  "the ublk driver did not answer GET_DEV_INFO: another ublk command hangs in the "
+                  "kernel (see dmesg); only a reboot may help"},
+             Case{Step::info, EPERM,
+                  "GET_DEV_INFO is not permitted: ublk needs CAP_SYS_ADMIN, run as root"},
+             Case{Step::info, ENODEV, "ublk device 7 does not exist: see ringloop list"},
+             Case{Step::set_params, EACCES,
+                  "ublk device 7 is started: its parameters are fixed; detach it first"},
+             Case{Step::stop, EIO, "ublk device 7: STOP_DEV failed: Input/output error; see dmesg"},
+         }) {
+        EXPECT_EQ(driver_error(one.step, 7, one.number).message, one.text);
+    }
+}
+
+TEST(UblkOpenErrors, NameTheFileTheCauseAndTheWayOut) {
+    EXPECT_EQ(open_error(EACCES, "6.12.1", true).message,
+              "/dev/ublk-control: permission denied: run as root");
+    EXPECT_EQ(open_error(EMFILE, "6.12.1", true).message,
+              "/dev/ublk-control: Too many open files; raise ulimit -n");
+    EXPECT_EQ(open_error(ENOENT, "6.12.1", true).message,
+              "/dev/ublk-control: the ublk driver is not loaded: load it with: modprobe ublk_drv");
+    EXPECT_TRUE(contains(open_error(ENOENT, "6.1.0", false),
+                         "/dev/ublk-control: Linux 6.1.0 has no ublk driver: boot a kernel that "));
+}
+
 TEST(UblkOpenErrors, TellAModuleThatIsNotLoadedFromAKernelWithoutUblk) {
     EXPECT_TRUE(contains(open_error(ENOENT, "6.12.1", true), "modprobe ublk_drv"));
     const Error none = open_error(ENOENT, "6.1.0-37-amd64", false);

@@ -83,7 +83,9 @@ Status Queue::make_slots() {
     const u64 length = u64{depth_} * io_bytes_max_;
     buffers_ = shard_.device().buffers().take(length);
     if (!buffers_) {
-        return fail(ENOMEM, "no {} bytes of buffers for queue {}", length, queue_id_);
+        return fail(ENOMEM,
+                    "no {} bytes of buffers for queue {}; use fewer --queues, or a smaller --depth",
+                    length, queue_id_);
     }
     slots_ = std::make_unique<Slot[]>(depth_);
     std::byte* buffer = buffers_.data();

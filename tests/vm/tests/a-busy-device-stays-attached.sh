@@ -10,7 +10,8 @@ attach "$image"
 mkfs.ext4 -q "$device"
 mkdir "$PWD/point"
 mount "$device" "$PWD/point"
-assert_refused "$device is in use: .*$PWD/point" detach --timeout 1 "$device"
+assert_refused "$device is in use: .*$PWD/point.*; unmount or close it, or take it" \
+    detach --timeout 1 "$device"
 assert_eq "$(status_value "$device" state)" live "the state"
 echo content >point/file
 umount point
