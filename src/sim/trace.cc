@@ -26,6 +26,7 @@ const char* code_name(u8 detail) {
         case Code::accept: return "accept";
         case Code::receive: return "receive";
         case Code::send: return "send";
+        case Code::hang_up: return "hang-up";
         case Code::timeout: return "timeout";
         case Code::cancel: return "cancel";
     }
