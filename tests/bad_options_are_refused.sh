@@ -17,6 +17,9 @@ assert_refused "--charge 'tenants/a': use off, issuer, or the path .*: /tenants/
     attach --charge tenants/a image
 assert_refused "--charge '': use off, issuer" attach --charge "" image
 assert_refused "--lane-idle 0: use 1 to 86400 seconds" attach --lane-idle 0 image
+assert_refused "--on-error retry: use report, stop or pause" attach --on-error retry image
+assert_refused "--on-error pause needs --queues 1" \
+    attach --transport nbd --queues 2 --on-error pause image
 assert_refused "--lane-idle 86401" attach --lane-idle 86401 image
 
 refused_status=2 # what is no command at all

@@ -50,6 +50,7 @@ inline i64 perform(const io::Operation& operation) {
         case Code::receive:
         case Code::send:
         case Code::timeout:
+        case Code::hang_up:
         case Code::cancel: ADD_FAILURE() << "no operation of a backing"; break;
     }
     return result < 0 ? -errno : result;

@@ -77,6 +77,8 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     verb.add_flag("--autoclear", options.autoclear, "ends when its last user has gone");
     verb.add_option("--partscan", texts.partscan, "on or off: nodes for partitions [on]");
     verb.add_flag("--watch-size", options.watch_size, "grows and shrinks as the image does");
+    verb.add_option("--on-error", texts.on_error,
+                    "report, stop or pause: what follows a failed write [report]");
     add_metrics_option(verb, texts);
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
@@ -218,6 +220,9 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
         return fail(EINVAL, "--partscan {}: use on or off", texts.partscan);
     }
     options.partscan = texts.partscan == "on";
+    const auto on_error = control::parse_on_error(texts.on_error);
+    if (!on_error) return std::unexpected(on_error.error());
+    options.on_error = *on_error;
     options.offset_bytes = *offset;
     options.sizelimit_bytes = *sizelimit;
     TRY(read_sector_size(texts.sector_size, options));

@@ -39,6 +39,7 @@ TEST(Arguments, of_serve_give_back_the_options_they_were_made_of) {
               .workers = 512,
               .charge = "/a b/=c",
               .lane_idle_s = control::lane_idle_max_s,
+              .on_error = engine::OnError::stop,
               .metrics = "[::1]:9100",
               .exported = {.addresses = {*control::parse_address("unix:a b"),
                                          *control::parse_address("tcp:[::1]:1")},

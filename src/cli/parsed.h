@@ -24,6 +24,7 @@ struct DeviceTexts {
     bool ublk = false;
     std::optional<std::string> charge;
     std::string partscan = "on";
+    std::string on_error = "report";
     std::optional<std::string> metrics;
     std::vector<std::string> nbd;
     std::string tls = "off";

@@ -11,6 +11,10 @@ void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts) {
     verb.add_option("--read-only", texts.read_only, "on or off: refuse writes");
     verb.add_option("--size", texts.size,
                     "auto: what the image has now, as resize; or a size limit, 0 for none");
+    verb.add_option("--on-error", texts.on_error,
+                    "report, stop or pause: what follows a failed write");
+    verb.add_flag("--resume", change.on_error.resume,
+                  "go on after a stop, and try again now what waits for room");
     verb.add_flag("--force", change.image.force,
                   "another image, or read-only, even under those who write");
 }
@@ -27,6 +31,11 @@ Status read_set_texts(const SetTexts& texts, control::Change& change) {
             return fail(EINVAL, "--read-only {}: use on or off", texts.read_only);
         }
         change.image.read_only = texts.read_only == "on";
+    }
+    if (!texts.on_error.empty()) {
+        const auto on_error = control::parse_on_error(texts.on_error);
+        if (!on_error) return std::unexpected(on_error.error());
+        change.on_error.on_error = *on_error;
     }
     if (texts.size.empty()) return {};
     change.resize = true;

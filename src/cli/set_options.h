@@ -14,6 +14,7 @@ struct SetTexts {
     std::string direct_io;
     std::string read_only;
     std::string size;
+    std::string on_error;
 };
 
 void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts);

@@ -57,8 +57,9 @@ std::string facts_table(const json& object) {
         rows.push_back({field, text_of(object, field)});
     }
     if (object.contains("metrics")) rows.push_back({"metrics", text_of(object, "metrics")});
-    for (const char* field : {"degraded", "policy", "charge", "direct_io", "poisoned", "io_flusher",
-                              "memory_locked", "oom_protected", "private_mounts"}) {
+    for (const char* field :
+         {"on_error", "stopped", "paused", "degraded", "policy", "charge", "direct_io", "poisoned",
+          "io_flusher", "memory_locked", "oom_protected", "private_mounts"}) {
         if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
     }
     return format_table(rows);

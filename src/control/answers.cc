@@ -13,6 +13,7 @@
 #include "control/degraded.h"
 #include "control/dispatching.h"
 #include "control/metrics.h"
+#include "control/on_error.h"
 #include "control/resize.h"
 #include "control/set.h"
 #include "control/status.h"
@@ -54,6 +55,7 @@ json status(const LiveDevice& live) {
          .hardening = live.hardening,
          .poisoned = live.device.poisoned(),
          .image_errors = image_errors,
+         .held_requests = live.device.paused().requests,
          .blocking_writes = live.device.blocking_writes().load(),
          .context_switches = context_switches(),
          .clients = live.transports.clients(),
@@ -112,6 +114,8 @@ Result<json> set(const json& question, int fd, const LiveDevice& live) {
     const auto change = parse_question(question);
     if (!change) return std::unexpected(change.error());
     TRY(may_change_lanes(*change, live.keeper, live.state));
+    TRY(may_change_on_error(change->on_error, live.device.poisoned(), live.state));
+    note_trouble(live);
     const auto possible = state_after(change->dispatching, live.state);
     if (!possible) return std::unexpected(possible.error());
     json answer = json::object();
@@ -124,6 +128,11 @@ Result<json> set(const json& question, int fd, const LiveDevice& live) {
         change_dispatching(change->dispatching, live.device, live.shards, live.state);
     if (!dispatched) return std::unexpected(dispatched.error());
     LanesChanged changed = change_lane_idle(*change, live.keeper, live.state);
+    change_on_error(change->on_error, live.device, live.shards, live.state);
+    add_on_error_to(answer, change->on_error, before, live.state);
+    if (const std::string text = on_error_text(answer, live.state.device); !text.empty()) {
+        log::info("{}", text.substr(0, text.size() - 1));
+    }
     if (before != live.state) TRY(live.directory.write_state(live.state));
     if (change->reap_lanes) changed.lanes_left = live.keeper->reap();
     const bool dispatching = change->dispatching != DispatchChange{};
@@ -154,6 +163,8 @@ Counters counters_now(const LiveDevice& live) {
     counters.pid = ::getpid();
     counters.at_ns = now_ns();
     counters.poisoned = live.device.poisoned();
+    counters.stopped = live.device.stopped();
+    counters.held = live.device.paused().requests;
     counters.blocking_writes = live.device.blocking_writes().load();
     counters.clients = live.transports.clients();
     if (!live.keeper) return counters;
@@ -168,7 +179,8 @@ u64 note_trouble(const LiveDevice& live) {
     Degraded degraded = look_at_image(live.backing, live.device);
     const bool poisoned = live.device.poisoned() && !std::exchange(live.state.poisoned, true);
     // The count goes on; what is told of everybody is whether there is something.
-    const bool changed = degraded.reason.empty() != live.state.degraded.empty();
+    const bool changed = note_stop_and_pause(live.device, live.state) ||
+                         degraded.reason.empty() != live.state.degraded.empty();
     live.state.degraded = std::move(degraded.reason);
     if (changed || poisoned) {
         if (Status written = live.directory.write_state(live.state); !written) {

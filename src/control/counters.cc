@@ -127,7 +127,9 @@ json to_json(const Counters& counters) {
                    {"inflight", counters.inflight},
                    {"workers_now", counters.workers_now},
                    {"blocking_writes", counters.blocking_writes},
-                   {"poisoned", counters.poisoned}};
+                   {"poisoned", counters.poisoned},
+                   {"stopped", counters.stopped},
+                   {"held_requests", counters.held}};
     json& ops = object["ops"] = json::object();
     for (u32 i = 0; i < engine::op_count; ++i) {
         const OpCounters& op = counters.ops[i];
@@ -169,6 +171,8 @@ Result<Counters> parse_counters(const json& object) {
     counters.workers_now = number_in(object, "workers_now");
     counters.blocking_writes = number_in(object, "blocking_writes");
     counters.poisoned = object.value("poisoned", json()) == json(true);
+    counters.stopped = object.value("stopped", json()) == json(true);
+    counters.held = number_in(object, "held_requests");
     for (u32 i = 0; i < engine::op_count; ++i) {
         const auto op = object["ops"].find(engine::name_of(static_cast<engine::Op>(i)));
         if (op == object["ops"].end() || !op->is_object()) continue;

@@ -42,6 +42,8 @@ struct Counters {
     u64 workers_now = 0;      // that transfers may keep busy
     u64 blocking_writes = 0;  // direct writes that are not done
     bool poisoned = false;
+    bool stopped = false;  // engine::OnError::stop
+    u64 held = 0;          // requests that wait for room
     std::array<OpCounters, engine::op_count> ops;
     // As in engine::ShardStats, of all shards.
     u64 merged = 0;

@@ -46,7 +46,8 @@ TEST(Counters, are_those_of_all_shards) {
 
 TEST(Counters, survive_the_control_socket) {
     Counters counters = example();
-    counters.poisoned = true;
+    counters.poisoned = counters.stopped = true;
+    counters.held = 4;
     counters.blocking_writes = 9;
     counters.clients =
         nbd::ServiceCounts{.connections = 1, .accepted = 2, .handshakes_failed = 3, .broken = 4};

@@ -17,8 +17,10 @@ struct KnownDevice {
     const char* status_word() const { return served ? to_text(state.phase) : "dead"; }
     // The same for people, who want to know too whether something is wrong with the image.
     const char* health_word() const {
-        const bool degraded = served && state.phase == Phase::live && !state.degraded.empty();
-        return degraded ? "degraded" : status_word();
+        if (!served || state.phase != Phase::live) return status_word();
+        if (!state.stopped.empty()) return "stopped";
+        if (!state.paused.empty()) return "paused";
+        return state.degraded.empty() ? status_word() : "degraded";
     }
 };
 

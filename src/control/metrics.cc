@@ -230,6 +230,10 @@ std::string metrics_text(const DeviceState& state, const Counters& counters) {
     writer.sample(state.size_bytes);
     writer.family("ringloop_poisoned", "gauge", "1 when a sync failed: every flush fails since.");
     writer.sample(counters.poisoned ? 1 : 0);
+    writer.family("ringloop_stopped", "gauge", "1 when a change failed and none is taken since.");
+    writer.sample(counters.stopped ? 1 : 0);
+    writer.family("ringloop_held_requests", "gauge", "Requests that wait for room on the image.");
+    writer.sample(counters.held);
     for (const OpFamily& family : op_families) {
         writer.family(family.name, "counter", family.help);
         for (u32 op = 0; op < engine::op_count; ++op) {

@@ -34,6 +34,7 @@ TEST(Metrics, count_requests_bytes_and_errors_of_each_operation) {
     counters.of(engine::Op::flush).errors = 5;
     counters.inflight = 6;
     counters.poisoned = true;
+    counters.held = 2;
     const std::string text = metrics_text(state(), counters);
     EXPECT_TRUE(has(text, "# TYPE ringloop_requests_total counter"));
     EXPECT_TRUE(has(text, "ringloop_requests_total{device=\"disk\",op=\"write\"} 3"));
@@ -43,6 +44,8 @@ TEST(Metrics, count_requests_bytes_and_errors_of_each_operation) {
     EXPECT_TRUE(has(text, "ringloop_request_errors_total{device=\"disk\",op=\"flush\"} 5"));
     EXPECT_TRUE(has(text, "ringloop_requests_in_flight{device=\"disk\"} 6"));
     EXPECT_TRUE(has(text, "ringloop_poisoned{device=\"disk\"} 1"));
+    EXPECT_TRUE(has(text, "ringloop_stopped{device=\"disk\"} 0"));
+    EXPECT_TRUE(has(text, "ringloop_held_requests{device=\"disk\"} 2"));
     EXPECT_EQ(text.find("ringloop_connections"), std::string::npos) << "there are no sockets";
     EXPECT_EQ(text.find("ringloop_lane_requests_total"), std::string::npos);
 }

@@ -117,6 +117,17 @@ Status check_lane_idle(u32 lane_idle_s) {
     return fail(EINVAL, "--lane-idle {}: use 1 to {} seconds", lane_idle_s, lane_idle_max_s);
 }
 
+// With several connections the kernel's driver gives up one whose request takes long, and sends
+// that again on another: the write that waited could land after what was written next.
+Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues) {
+    if (on_error != engine::OnError::pause || transport != TransportChoice::nbd || queues <= 1) {
+        return {};
+    }
+    return fail(EINVAL,
+                "--on-error pause needs --queues 1 with the kernel's nbd driver, which sends slow "
+                "requests again on another of its connections");
+}
+
 Status check_options(const DeviceOptions& options) {
     if (options.image.empty()) return fail(EINVAL, "no image given; name one");
     if (!options.name.empty()) TRY(check_name(options.name));
@@ -133,6 +144,7 @@ Status check_options(const DeviceOptions& options) {
         return fail(EINVAL, "--loop-ref '{}': use at most {} bytes", options.ref, ref_bytes_max);
     }
     TRY(check_device(options));
+    TRY(check_on_error(options.on_error, options.transport, options.queues.value_or(1)));
     if (!options.metrics.empty()) TRY(check_metrics(options.metrics));
     const u32 sector = options.sector_size_bytes;
     if (sector != 0 && (!is_power_of_two(sector) || sector < sector_size_bytes_min ||
@@ -197,6 +209,7 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.autoclear) arguments.emplace_back("--autoclear");
     if (!options.partscan) arguments.emplace_back("--partscan=off");
     if (options.watch_size) arguments.emplace_back("--watch-size");
+    if (options.on_error != defaults.on_error) add("--on-error", to_text(options.on_error));
     if (!options.metrics.empty()) add("--metrics", options.metrics);
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
@@ -223,6 +236,15 @@ const char* to_text(TransportChoice choice) {
     return "auto";
 }
 
+const char* to_text(engine::OnError choice) {
+    switch (choice) {
+        case engine::OnError::report: return "report";
+        case engine::OnError::stop: return "stop";
+        case engine::OnError::pause: return "pause";
+    }
+    return "report";
+}
+
 Result<backing::DirectIo> parse_direct_io(std::string_view text) {
     using enum backing::DirectIo;
     for (const auto choice : {automatic, on, off}) {
@@ -237,6 +259,14 @@ Result<TransportChoice> parse_transport(std::string_view text) {
         if (text == to_text(choice)) return choice;
     }
     return fail(EINVAL, "--transport={}: use auto, ublk, nbd or socket", text);
+}
+
+Result<engine::OnError> parse_on_error(std::string_view text) {
+    using enum engine::OnError;
+    for (const auto choice : {report, stop, pause}) {
+        if (text == to_text(choice)) return choice;
+    }
+    return fail(EINVAL, "--on-error {}: use report, stop or pause", text);
 }
 
 }  // namespace ringloop::control

@@ -9,6 +9,7 @@
 #include "backing/backing.h"
 #include "base/result.h"
 #include "control/export_options.h"
+#include "engine/on_error.h"
 #include "engine/policy.h"
 
 namespace ringloop::control {
@@ -52,6 +53,7 @@ struct DeviceOptions {
     bool autoclear = false;      // ends when its last user has gone
     bool partscan = true;        // partitions have nodes of their own
     bool watch_size = false;     // takes the image's size whenever that changes
+    engine::OnError on_error = engine::OnError::report;  // what becomes of it when the image fails
     std::string metrics{};     // where they are served over HTTP (metrics_server.h); empty: nowhere
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
@@ -78,6 +80,8 @@ Status check_workers(u32 workers);
 Status check_charge(std::string_view charge);
 // --metrics by itself: an address of loopback. The error names the choices.
 Status check_metrics(std::string_view metrics);
+// --on-error by itself: a driver that sends slow requests again cannot be kept waiting.
+Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues);
 // --lane-idle by itself: 1 to lane_idle_max_s. The error names the range.
 Status check_lane_idle(u32 lane_idle_s);
 
@@ -105,10 +109,13 @@ backing::Options backing_options(const DeviceOptions& options);
 // The arguments after `serve` that mean these options; read back by the command line's parser.
 std::vector<std::string> serve_arguments(const DeviceOptions& options);
 
-// "auto", "on", "off"; "auto", "ublk", "nbd", "socket". Errors name the choices.
+// "auto", "on", "off"; "auto", "ublk", "nbd", "socket"; "report", "stop", "pause". Errors name the
+// choices.
 const char* to_text(backing::DirectIo choice);
 const char* to_text(TransportChoice choice);
+const char* to_text(engine::OnError choice);
 Result<backing::DirectIo> parse_direct_io(std::string_view text);
 Result<TransportChoice> parse_transport(std::string_view text);
+Result<engine::OnError> parse_on_error(std::string_view text);
 
 }  // namespace ringloop::control

@@ -62,6 +62,7 @@ public:
         if (!settings) return std::unexpected(settings.error());
         engine::Device device(**backing);
         device.dispatch_by(dispatching_of(options_, 1));
+        device.set_on_error(options_.on_error);
         nbd::Service& service = transports_.make_service(device, settings->options(), 1);
 
         Status status = threads_.start(transports_, device);

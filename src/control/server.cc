@@ -62,6 +62,7 @@ Status Server::serve_until_told() {
         }
         if (!*question) {
             log::info("signal {}: detaching {}", signals_.arrived(), state_.device);
+            end_waiting();
             flush_users();
             return {};
         }
@@ -182,6 +183,13 @@ LiveDevice Server::live_device() {
             .charge_shortcoming = lanes_.shortcoming()};
 }
 
+// The driver waits for every request before it lets go of its device.
+void Server::end_waiting() {
+    if (!device_) return;
+    device_->set_on_error(engine::OnError::report);
+    shards_.retry_held();
+}
+
 // A signal asks nobody whether the device is in use. What was written to it is saved all the same.
 void Server::flush_users() const {
     const auto holders = holders_of(state_.device);
@@ -197,6 +205,7 @@ void Server::flush_users() const {
 // The end of a device, and the undoing of a start that failed at any step. Every step is bounded.
 Status Server::take_down() {
     metrics_.reset();  // nobody attends to it any more
+    end_waiting();
     Status status;
     const auto keep_first = [&status](Status next) {
         if (status && !next) status = std::move(next);

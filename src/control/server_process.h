@@ -63,6 +63,7 @@ private:
     Status hand_over(const Question& question, bool force);
     bool upkeep_ends_it();
     void follow_image_size();
+    void end_waiting();
     void flush_users() const;
     LiveDevice live_device();
     Result<UniqueFd> watch_others() const;

@@ -185,6 +185,9 @@ Status Server::open_backing() {
     }
     device_.emplace(*backing_);
     if (recovering() && state_.poisoned) device_->inherit_poison();
+    if (recovering() && !state_.stopped.empty()) device_->inherit_stop();
+    state_.paused.clear();
+    device_->set_on_error(options_.on_error);
     device_->on_trouble = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
     device_->on_trouble_context = &attention_;
     return {};
@@ -226,6 +229,8 @@ Status Server::bind_sockets() {
 }
 
 Status Server::create_device() {
+    // Which transport it is was not known when the options were checked.
+    TRY(check_on_error(options_.on_error, options_.transport, options_.queues.value_or(1)));
     if (!recovering() && options_.transport == TransportChoice::nbd) {
         backend_identifier_ = new_backend_identifier();
     }
@@ -297,6 +302,7 @@ Status Server::announce_device(const std::string& path) {
               .autoclear = options_.autoclear,
               .partscan = options_.partscan,
               .watch_size = options_.watch_size,
+              .on_error = options_.on_error,
               .metrics = options_.metrics,
               .pid = ::getpid(),
               .phase = Phase::starting,

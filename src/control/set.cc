@@ -41,10 +41,10 @@ Status parse_lanes(const json& question, Change& change) {
 
 Status check_change(const Change& change) {
     if (change.dispatching == DispatchChange{} && !change.of_lanes() && !change.image.any() &&
-        !change.resize) {
+        !change.resize && !change.on_error.any()) {
         return fail(EINVAL,
                     "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
-                    "--backing-file, --direct-io, --read-only or --size");
+                    "--backing-file, --direct-io, --read-only, --size, --on-error or --resume");
     }
     if (change.resize && change.image.any()) {
         return fail(EINVAL, "--size and a change of the image are two steps: one at a time");
@@ -63,6 +63,7 @@ json to_question(const Change& change) {
     if (change.lane_idle_s) question["lane_idle_s"] = *change.lane_idle_s;
     if (change.reap_lanes) question["reap_lanes"] = true;
     ask_for(question, change.image);
+    ask_for(question, change.on_error);
     if (change.sizelimit_bytes) {
         question["size"] = *change.sizelimit_bytes;
     } else if (change.resize) {
@@ -87,6 +88,9 @@ Result<Change> parse_question(const json& question) {
     auto image = image_wanted_in(question);
     if (!image) return std::unexpected(std::move(image).error());
     change.image = std::move(*image);
+    const auto on_error = on_error_change_in(question);
+    if (!on_error) return std::unexpected(on_error.error());
+    change.on_error = *on_error;
     if (const auto size = question.find("size"); size != question.end()) {
         change.resize = true;
         if (size->is_number_unsigned()) {

@@ -1,5 +1,6 @@
 // What `ringloop set` changes of a device in use: how it dispatches (control/dispatching.h), its
-// image (control/image_change.h), its size (control/resize.h), and its lanes.
+// image (control/image_change.h), its size (control/resize.h), what becomes of it when that fails
+// (control/on_error.h), and its lanes.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,6 +10,7 @@
 #include "cgroup/keeper.h"
 #include "control/dispatching.h"
 #include "control/image_change.h"
+#include "control/on_error.h"
 #include "control/state.h"
 
 namespace ringloop::control {
@@ -19,6 +21,7 @@ struct Change {
     std::optional<u32> lane_idle_s;  // not given: as it is
     bool reap_lanes = false;         // end the lanes that have nothing in flight, now
     ImageWanted image{};
+    OnErrorChange on_error{};
     bool resize = false;                   // to what the image has now, or to
     std::optional<u64> sizelimit_bytes{};  // another size limit; 0: none
 

@@ -20,7 +20,9 @@ TEST(Change, goes_to_the_server_and_arrives_as_it_was) {
           Change{.dispatching = {.policy = "auto", .workers = engine::workers_max}},
           Change{.lane_idle_s = 1}, Change{.reap_lanes = true},
           Change{.image = {.read_only = true, .force = true}}, Change{.resize = true},
-          Change{.resize = true, .sizelimit_bytes = 0},
+          Change{.resize = true, .sizelimit_bytes = 0}, Change{.on_error = {.resume = true}},
+          Change{.on_error = {.on_error = engine::OnError::report}},
+          Change{.on_error = {.on_error = engine::OnError::pause, .resume = true}},
           Change{.resize = true, .sizelimit_bytes = ~u64{0}},
           Change{.dispatching = {.policy = "auto", .workers = 2},
                  .lane_idle_s = lane_idle_max_s,
@@ -42,13 +44,15 @@ TEST(Change, that_is_none_is_refused) {
         EXPECT_FALSE(parse_question(question)) << question.dump();
     }
     for (const json& question :
-         {json{{"size", "all"}}, json{{"size", -1}}, json{{"read_only", 1}},
-          json{{"policy", "auto"}, {"force", true}}, json{{"size", 4096}, {"direct_io", "off"}}}) {
+         {json{{"on_error", "retry"}}, json{{"on_error", 1}}, json{{"resume", "yes"}},
+          json{{"resume", false}}, json{{"size", "all"}}, json{{"size", -1}},
+          json{{"read_only", 1}}, json{{"policy", "auto"}, {"force", true}},
+          json{{"size", 4096}, {"direct_io", "off"}}}) {
         EXPECT_FALSE(parse_question(question)) << question.dump();
     }
     EXPECT_EQ(check_change(Change{}).error().message,
               "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
-              "--backing-file, --direct-io, --read-only or --size");
+              "--backing-file, --direct-io, --read-only, --size, --on-error or --resume");
 }
 
 TEST(Change, of_lanes_is_refused_where_there_are_none) {

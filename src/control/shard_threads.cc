@@ -10,6 +10,7 @@
 #include "control/caught.h"
 #include "engine/freeze.h"
 #include "engine/image_change.h"
+#include "engine/on_each.h"
 #include "io/uring.h"
 
 namespace ringloop::control {
@@ -154,6 +155,10 @@ Status ShardThreads::change_image(const std::string& device, backing::Backing& c
         change.carry_out(next);
         return {};
     });
+}
+
+void ShardThreads::retry_held() {
+    engine::on_each(serving(), [](std::size_t, engine::Shard& shard) { shard.retry_held(); });
 }
 
 bool ShardThreads::stop() {

@@ -44,6 +44,9 @@ public:
     Status change_image(const std::string& device, backing::Backing& current,
                         backing::Backing& next, const std::function<Status()>& before);
 
+    // Requests that wait for room are tried again, now (engine/held.h).
+    void retry_held();
+
     // For how long requests have been held back by it so far, in all, from the start of each
     // freeze until every shard served again. Microseconds.
     u64 paused_us() const { return paused_us_; }

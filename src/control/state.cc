@@ -163,6 +163,17 @@ void read_charge(Fields& fields, DeviceState& state) {
     }
 }
 
+// Servers of before there was a choice wrote none, and reported.
+void read_on_error(Fields& fields, DeviceState& state) {
+    if (fields.has("on_error")) {
+        const auto on_error = parse_on_error(fields.text("on_error", name_chars_max));
+        if (!on_error) fields.refuse("on_error");
+        state.on_error = on_error.value_or(engine::OnError::report);
+    }
+    if (fields.has("stopped_reason")) state.stopped = fields.text("stopped_reason", path_chars_max);
+    if (fields.has("paused_reason")) state.paused = fields.text("paused_reason", path_chars_max);
+}
+
 DeviceState read_fields(Fields& fields) {
     constexpr u64 any = std::numeric_limits<u64>::max();
     DeviceState state;
@@ -189,6 +200,7 @@ DeviceState read_fields(Fields& fields) {
     if (fields.has("autoclear")) state.autoclear = fields.flag("autoclear");
     if (fields.has("partscan")) state.partscan = fields.flag("partscan");
     if (fields.has("watch_size")) state.watch_size = fields.flag("watch_size");
+    read_on_error(fields, state);
     if (fields.has("metrics")) {
         state.metrics = fields.text("metrics", name_chars_max);
         if (!parse_metrics_address(state.metrics)) fields.refuse("metrics");
@@ -255,6 +267,7 @@ DeviceOptions recover_options(const DeviceState& state) {
             .autoclear = state.autoclear,
             .partscan = state.partscan,
             .watch_size = state.watch_size,
+            .on_error = state.on_error,
             .metrics = state.metrics,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
@@ -298,13 +311,18 @@ json to_json(const DeviceState& state, std::string_view status_word) {
                    {"autoclear", state.autoclear},
                    {"partscan", state.partscan},
                    {"watch_size", state.watch_size},
+                   {"on_error", to_text(state.on_error)},
                    {"pid", state.pid},
                    {"state", status_word},
                    {"started_at", state.started_at}};
-    if (!state.degraded.empty()) {
-        object["degraded"] = true;
-        object["degraded_reason"] = state.degraded;
-    }
+    const auto add_trouble = [&object](const std::string& field, const std::string& reason) {
+        if (reason.empty()) return;
+        object[field] = true;
+        object[field + "_reason"] = reason;
+    };
+    add_trouble("degraded", state.degraded);
+    add_trouble("stopped", state.stopped);
+    add_trouble("paused", state.paused);
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
     if (!state.metrics.empty()) object["metrics"] = state.metrics;

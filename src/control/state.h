@@ -56,9 +56,12 @@ struct DeviceState {
     bool autoclear = false;
     bool partscan = true;
     bool watch_size = false;
+    engine::OnError on_error = engine::OnError::report;
     std::string metrics;  // where they are served over HTTP: --metrics; empty: nowhere
     i32 pid = 0;
     std::string degraded{};  // what is wrong with the image, when that was looked at last
+    std::string stopped{};   // why it takes no changes any more; kept for who recovers it
+    std::string paused{};    // what waits for room, when that was looked at last
     bool poisoned = false;   // a sync failed (engine::Device::poison); kept for who recovers it
     Phase phase = Phase::starting;
     std::string started_at;  // UTC, "2025-01-31T12:00:00Z"

@@ -26,6 +26,7 @@ DeviceState example() {
             .policy = "linux-4.0",
             .charge = "/tenants/a",
             .lane_idle_s = 7,
+            .on_error = engine::OnError::pause,
             .metrics = "127.0.0.1:9100",
             .pid = 42,
             .poisoned = true,
@@ -172,6 +173,10 @@ TEST(StateFile, with_a_wrong_field_is_refused_with_the_fields_name) {
         {"lane_idle_s", 86401},
         {"lane_idle_s", "60"},
         {"poisoned", 1},
+        {"on_error", "retry"},
+        {"on_error", 1},
+        {"stopped_reason", 1},
+        {"paused_reason", true},
         {"pid", 0},
         {"pid", u64{1} << 31},
         {"read_only", 1},
@@ -199,7 +204,7 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
         if (field == "charge" || field == "lane_idle_s" || field == "poisoned") continue;
         if (field == "ref" || field == "allow_overlap" || field == "autoclear") continue;
         if (field == "partscan" || field == "watch_size") continue;
-        if (field == "metrics") continue;
+        if (field == "metrics" || field == "on_error") continue;
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;

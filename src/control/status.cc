@@ -135,6 +135,9 @@ json status_json(const LiveState& live, std::span<const engine::ShardStats* cons
     object["policy_reason"] = live.policy_reason;
     object["degraded"] = !live.state.degraded.empty();
     object["image_errors"] = live.image_errors;
+    object["stopped"] = !live.state.stopped.empty();
+    object["paused"] = !live.state.paused.empty();
+    object["held_requests"] = live.held_requests;
     object["poisoned"] = live.poisoned;
     add_protection(object, "io_flusher", live.hardening.io_flusher);
     add_protection(object, "memory_locked", live.hardening.memory_locked);

@@ -23,6 +23,7 @@ struct LiveState {
     Hardening hardening;
     bool poisoned = false;
     u64 image_errors = 0;                       // requests that the image did not carry out
+    u64 held_requests = 0;                      // that wait for room
     u32 blocking_writes = 0;                    // engine::Device
     u64 context_switches = 0;                   // of the process, since its start
     std::optional<nbd::ServiceCounts> clients;  // of NBD, those of the kernel's driver left out

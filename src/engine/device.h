@@ -8,6 +8,7 @@
 
 #include "backing/backing.h"
 #include "engine/buffers.h"
+#include "engine/on_error.h"
 #include "engine/policy.h"
 #include "engine/request.h"
 
@@ -25,7 +26,8 @@ public:
     // get wrong, so they are errors; what only our own frontends could get wrong is asserted.
     //   read, discard past the end or unaligned: invalid; write past the end: no_space;
     //   anything that changes a read-only device: read_only; a flush of a poisoned one: io;
-    //   a write behind the known end of an image that was cut short: io.
+    //   a write behind the known end of an image that was cut short: io;
+    //   anything that changes a device that has stopped, and its flushes: io.
     Errno admit(const Request& request) const;
 
     // A sync failed: the kernel may have dropped dirty pages and will not report them again, so no
@@ -51,14 +53,46 @@ public:
         u64 end = ~u64{0};  // of the image within the device, where it is known to be cut short
     };
     Troubles troubles() const;
-    // Any thread; the first call logs, and calls on_trouble.
+    // Any thread; the first call logs, and calls on_trouble. With OnError::stop the first failure
+    // of anything but a read stops the device.
     void note_failure(Op op, Errno error);
     // The image ends there, before the device does. Writes behind it are refused from then on: they
     // would make the file longer than whoever cut it short wants it, and read back by nobody but
     // us.
     void note_end(u64 end);
     // It does not, or not any more. Control thread.
-    void forget_end() { image_end_.store(~u64{0}, std::memory_order_relaxed); }
+    void forget_end() { refused_from_.fetch_or(no_end, std::memory_order_relaxed); }
+
+    // What becomes of the device when its image fails. Any thread; what has happened by then stays.
+    OnError on_error() const { return on_error_.load(std::memory_order_relaxed); }
+    void set_on_error(OnError on_error) { on_error_.store(on_error, std::memory_order_relaxed); }
+
+    // Since when, and for want of what.
+    struct Incident {
+        u64 requests = 0;  // that are concerned now; 0: it is not so
+        Op op = Op::read;
+        Errno error = Errno::ok;
+        u64 since_s = 0;  // since 1970
+    };
+    // OnError::stop has met an error: until go_on nothing changes the image. Any thread.
+    bool stopped() const {
+        return (refused_from_.load(std::memory_order_relaxed) & stopped_bit) != 0;
+    }
+    Incident stop_cause() const;
+    // The same of a server before this one. Before any shard exists.
+    void inherit_stop();
+    // Takes changes again, and forgets what went wrong, but for a failed sync. Control thread.
+    void go_on();
+
+    // Whether `request`, which the image has not carried out, shall be held until there is room
+    // (held.h). A flush never is: what a failed sync could not write may have been dropped, and a
+    // second one would succeed without it. Shard's thread.
+    bool waits_for_room(const Request& request) const;
+    // One more of them, or one less, on all shards together. Any thread; the first and the last
+    // log, and call on_trouble.
+    void note_held(Op op, Errno error);
+    void note_released();
+    Incident paused() const;
 
     // How the shards dispatch. Control thread, before any shard exists or while all are frozen
     // (freeze.h); each takes it over when it starts or thaws.
@@ -96,6 +130,11 @@ public:
     }
 
 private:
+    static constexpr u64 stopped_bit = u64{1} << 63;
+    static constexpr u64 no_end = stopped_bit - 1;
+
+    void stop(Op op, Errno error);
+
     static constexpr u32 nowait_index(bool direct, bool read) {
         return (direct ? 2U : 0U) + (read ? 1U : 0U);
     }
@@ -105,7 +144,13 @@ private:
     std::atomic<bool> poisoned_ = false;
     std::atomic<u64> failures_ = 0;
     std::atomic<u64> first_failure_ = 0;  // since_s, op and errno: 32, 16 and 16 bits
-    std::atomic<u64> image_end_ = ~u64{0};
+    // The image's end, or no_end, and above it a bit that makes the whole a negative number: so
+    // that admission finds out with one comparison that a change is not to be made.
+    std::atomic<u64> refused_from_ = no_end;
+    std::atomic<u64> stop_cause_ = 0;  // as first_failure_
+    std::atomic<u64> held_ = 0;        // requests
+    std::atomic<u64> held_cause_ = 0;  // as first_failure_, of the first of them
+    std::atomic<OnError> on_error_ = OnError::report;
     Dispatching dispatching_;
     std::atomic<u32> lanes_ = 1;
     std::atomic<u32> blocking_writes_ = 0;

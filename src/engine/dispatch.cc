@@ -349,10 +349,6 @@ void Dispatch::finish(Transfer& transfer, Errno result) {
 
 void Dispatch::answer(Lane& lane, Request& request, Errno result) {
     request.result = result;
-    // That zeroes are not to be had quickly is an answer, not a failure.
-    if (result != Errno::ok && result != Errno::not_supported) {
-        device_.note_failure(request.op, result);
-    }
     lane.answered(request);
     on_answer_(context_, request);
 }

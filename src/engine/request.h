@@ -24,6 +24,7 @@ struct Request {
     std::byte* buffer = nullptr;  // read, write: range.length bytes, the frontend's
     i32 fixed_buffer = -1;        // registered buffer that contains all of `buffer`, or -1
     u64 cgroup = 0;               // id of the issuing cgroup; 0: not known
+    bool impatient = false;       // is answered even where others wait for room (held.h)
     void (*done)(Request&) = nullptr;
 
     // The answer. After anything but ok, nothing is promised about the range (reads: the buffer).
@@ -34,6 +35,7 @@ struct Request {
 
     // The engine's, while it is in flight.
     bool active = false;
+    bool held = false;  // has found no room, and is counted among those that wait for it
     u64 started_ns = 0;
     Request* next = nullptr;
 };

@@ -29,6 +29,8 @@ Shard::Shard(io::Kernel& kernel, Device& device, backing::Handle handle, UniqueF
       wakeup_fd_(std::move(wakeup_fd)),
       dispatch_(kernel, device, handle_, stats_, requests_max, dispatch_on_answer, this),
       plug_(dispatch_.pool(), stats_),
+      held_(
+          kernel, [](void* shard) { static_cast<Shard*>(shard)->retry_held(); }, this),
       requests_reserved_(requests_max) {
     wakeup_.shard = this;
 }
@@ -78,7 +80,7 @@ void Shard::submit(Request& request) {
         request.buffer_touched = request.range.length;
     }
     if (frozen_) {
-        held_.push(request);
+        frozen_out_.push(request);
         return;
     }
     admit(request);
@@ -99,6 +101,10 @@ void Shard::admit(Request& request) {
 void Shard::pass_end() {
     stats_.passes.add(1);
     stats_.syscalls.raise_to(kernel_.syscalls());
+    if (!held_.idle() && stopping_.load(std::memory_order_acquire)) {
+        retry_held();  // for the last time
+        held_.end();
+    }
     while (!answered_.empty() || !plug_.empty() || !pass_ends_.empty()) {
         while (Request* request = answered_.pop()) finish(*request);
         TransferList transfers = plug_.unplug();
@@ -130,7 +136,35 @@ void Shard::unreserve(u32 requests) {
 }
 
 void Shard::dispatch_on_answer(void* shard, Request& request) {
-    static_cast<Shard*>(shard)->finish(request);
+    auto& self = *static_cast<Shard*>(shard);
+    request.result == Errno::ok ? self.finish(request) : self.not_done(request);
+}
+
+// The image has not carried it out.
+void Shard::not_done(Request& request) {
+    if (device_.waits_for_room(request) && !stopping_.load(std::memory_order_acquire)) {
+        if (!std::exchange(request.held, true)) device_.note_held(request.op, request.result);
+        --inflight_;
+        held_.add(request);
+        return;
+    }
+    // That zeroes are not to be had quickly is an answer, not a failure.
+    if (request.result != Errno::not_supported) device_.note_failure(request.op, request.result);
+    finish(request);
+}
+
+void Shard::retry_held() {
+    if (frozen_) return;
+    RequestList held = held_.take();
+    while (Request* request = held.pop()) admit(*request);
+}
+
+void Shard::answer_impatient() {
+    RequestList impatient = held_.take_impatient();
+    while (Request* request = impatient.pop()) {
+        ++inflight_;
+        answered_.push(*request);
+    }
 }
 
 void Shard::finish(Request& request) {
@@ -150,6 +184,7 @@ void Shard::finish(Request& request) {
     }
     stats_.finished.add(1);
     --inflight_;
+    if (std::exchange(request.held, false)) device_.note_released();
     request.active = false;
     request.done(request);
 }
@@ -166,8 +201,9 @@ void Shard::thaw() {
     frozen_ = false;
     on_frozen_ = nullptr;
     if (Status settled = dispatch_.settle(); !settled) log::warning("{}", settled.error().message);
-    RequestList held = held_.take();
-    while (Request* request = held.pop()) admit(*request);
+    retry_held();
+    RequestList arrived = frozen_out_.take();
+    while (Request* request = arrived.pop()) admit(*request);
 }
 
 Status Shard::take_spare(backing::Handle spare) {
@@ -178,7 +214,8 @@ Status Shard::take_spare(backing::Handle spare) {
 }
 
 bool Shard::idle() const {
-    return inflight_ == 0 && held_.empty() && mailbox_.load(std::memory_order_acquire) == nullptr;
+    return inflight_ == 0 && frozen_out_.empty() && held_.idle() &&
+           mailbox_.load(std::memory_order_acquire) == nullptr;
 }
 
 void Shard::post(Message& message) {

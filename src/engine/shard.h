@@ -9,6 +9,7 @@
 #include "base/unique_fd.h"
 #include "engine/device.h"
 #include "engine/dispatch.h"
+#include "engine/held.h"
 #include "engine/plug.h"
 #include "engine/stats.h"
 #include "io/kernel.h"
@@ -72,6 +73,11 @@ public:
     void freeze(void (*on_frozen)(void*), void* context);
     void thaw();
 
+    // Shard's thread: requests that wait for room (held.h) are tried again, all of them; while it
+    // is frozen, thaw does it. Or answered, if they have become impatient.
+    void retry_held();
+    void answer_impatient();
+
     // For a change of the image (image_change.h): files of another one, which `spare` brings open.
     // Taken and dropped on the shard's thread; used instead of those that it has, which become the
     // spare, while it is frozen.
@@ -106,6 +112,7 @@ private:
     void pass_end();
     void admit(Request& request);
     void finish(Request& request);
+    void not_done(Request& request);
     void wake();
     void wakeup_start();
     static void wakeup_on_event(io::Completion& completion);
@@ -122,9 +129,10 @@ private:
     // Owned by the shard's thread.
     Dispatch dispatch_;
     Tenants* tenants_ = nullptr;
-    Plug plug_;             // fills transfers of dispatch_'s pool
-    RequestList answered_;  // waiting for the end of the pass
-    RequestList held_;      // arrived while frozen
+    Plug plug_;               // fills transfers of dispatch_'s pool
+    RequestList answered_;    // waiting for the end of the pass
+    RequestList frozen_out_;  // arrived while frozen
+    Held held_;               // found no room
     Fifo<PassEnd, &PassEnd::next> pass_ends_;
     u32 requests_reserved_;
     bool frozen_ = false;

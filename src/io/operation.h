@@ -37,6 +37,7 @@ struct Operation {
         accept,     // a listening socket: the answer is a descriptor, close-on-exec, the caller's
         receive,    // a socket: what is there, 0 at its end; data and length, or message
         send,       // a socket: all of message; fewer bytes only when the connection broke
+        hang_up,    // a socket: until the other end has shut its side down, or the whole is gone
         timeout,    // payload: seconds and nanoseconds from now; ends with -ETIME
         cancel,     // target ends soon, with -ECANCELED unless it was faster; answers 0 or an error
     };

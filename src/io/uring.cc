@@ -116,6 +116,10 @@ void encode_send(io_uring_sqe& sqe, const Operation& operation) {
     sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
 }
 
+void encode_hang_up(io_uring_sqe& sqe, const Operation& operation) {
+    io_uring_prep_poll_add(&sqe, operation.file.number, POLLRDHUP);
+}
+
 void encode_timeout(io_uring_sqe& sqe, const Operation& operation) {
     static_assert(sizeof operation.payload == sizeof(__kernel_timespec));
     sqe.opcode = IORING_OP_TIMEOUT;
@@ -146,6 +150,7 @@ void encode(io_uring_sqe& sqe, Completion& completion) {
         case Operation::Code::accept: encode_accept(sqe, operation); break;
         case Operation::Code::receive: encode_receive(sqe, operation); break;
         case Operation::Code::send: encode_send(sqe, operation); break;
+        case Operation::Code::hang_up: encode_hang_up(sqe, operation); break;
         case Operation::Code::timeout: encode_timeout(sqe, operation); break;
         case Operation::Code::cancel: encode_cancel(sqe, operation); break;
     }

@@ -57,6 +57,7 @@ void Clients::slot_wakes(Event& event) {
 void Clients::send(Slot& slot) {
     if (!(sweeping_ ? draw_sweep(slot.job) : draw(slot.job))) return;
     slot.sent = true;
+    slot.job.stop = stop_now ? stop_now(on_answer_context) : 0;
     ++with_ports_;
     oracle_.sent(slot.job);
     slot.port->send(slot.job);
@@ -120,14 +121,27 @@ void Clients::answered(Job& job, i32 error) {
     slot.sent = false;
     --with_ports_;
     oracle_.answered(job, error);
+    if (complaint_.empty()) check_answer(job, error);
+    if (!paused_) rest(slot);
+    if (on_answer) on_answer(on_answer_context);
+}
+
+void Clients::check_answer(const Job& job, i32 error) {
     // What the file system does not have it will not have: that is no fault.
     const bool excused = job.beyond || (job.op == Op::discard && error == EOPNOTSUPP);
-    if (must_succeed_ && error != 0 && !excused && complaint_.empty()) {
+    if (must_succeed_ && error != 0 && !excused) {
         complaint_ = fmt::format("job {} failed with {} although no fault is left", job.number,
                                  describe(errno_from(error)));
     }
-    if (!paused_) rest(slot);
-    if (on_answer) on_answer(on_answer_context);
+    const bool writes = job.op == Op::write || job.op == Op::write_zeroes;
+    // FUA does not wait once a sync has failed: it could not succeed any more.
+    if (must_wait_for_room_ && error == ENOSPC && writes && !job.fua && !job.beyond) {
+        complaint_ = fmt::format("job {} found no room, and did not wait for any", job.number);
+    }
+    const bool stopped = job.stop != 0 && stop_now && stop_now(on_answer_context) == job.stop;
+    if (stopped && error == 0 && job.op != Op::read) {
+        complaint_ = fmt::format("job {} was done on a device that had stopped", job.number);
+    }
 }
 
 void Clients::lost(Job& job) {

@@ -39,6 +39,11 @@ public:
     bool swept() const { return sweeping_ && sweep_at_ >= device_bytes_ && quiet(); }
     // From now on a client expects every job to succeed; the first that fails is told.
     void expect_success() { must_succeed_ = true; }
+    // The number of the stop (engine::OnError::stop) that the device is in, 0 for none: of what was
+    // sent and answered within one, nothing but reads may succeed.
+    u64 (*stop_now)(void*) = nullptr;
+    // With OnError::pause all the time, nobody hears that there was no room.
+    void expect_room() { must_wait_for_room_ = true; }
     const std::string& complaint() const { return complaint_; }
     // Called once an answer: the world's chance to do something.
     void (*on_answer)(void*) = nullptr;
@@ -55,6 +60,7 @@ private:
     bool draw_sweep(Job& job);
     void send(Slot& slot);
     void rest(Slot& slot);
+    void check_answer(const Job& job, i32 error);
     Slot& slot_of(Job& job) { return *slots_[job.client]; }
     static void slot_wakes(Event& event);
 
@@ -71,6 +77,7 @@ private:
     bool sweeping_ = false;
     bool paused_ = true;
     bool must_succeed_ = false;
+    bool must_wait_for_room_ = false;
     std::string complaint_;
 };
 

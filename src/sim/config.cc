@@ -26,6 +26,7 @@ constexpr ConfigField fields[] = {
     number("direct", &Config::direct),
     number("block_device", &Config::block_device),
     number("sparse", &Config::sparse),
+    number("on_error", &Config::on_error),
     number("tenants", &Config::tenants),
     number("ports", &Config::ports),
     number("depth", &Config::depth),
@@ -46,6 +47,8 @@ constexpr ConfigField fields[] = {
     number("resizes", &Config::resizes),
     number("truncations", &Config::truncations),
     number("free_pages", &Config::free_pages),
+    number("full", &Config::full),
+    number("sets", &Config::sets),
     number("latency_us_max", &Config::latency_us_max),
     number("without", &Config::without),
     number("misdirect", &Config::misdirect),
@@ -153,6 +156,11 @@ Config Config::draw(u64 seed) {
     config.changes = prng.below(2) * prng.below(20);
     config.resizes = prng.below(3) == 0 ? prng.below(10) : 0;
     config.truncations = prng.below(8) == 0 && !config.block_device ? 500 : 0;
+    // A device that has stopped shows little else.
+    constexpr u64 choices[] = {0, 0, 0, 0, 1, 2, 2, 2};  // report, stop, pause
+    config.on_error = choices[prng.below(std::size(choices))];
+    config.full = config.sparse ? prng.below(2) * prng.below(20) : 0;
+    config.sets = prng.below(3) == 0 ? prng.below(10) : 0;
     return config;
 }
 

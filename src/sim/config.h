@@ -27,7 +27,8 @@ struct Config {
     u64 direct = 1;
     u64 block_device = 0;
     u64 sparse = 0;
-    u64 tenants = 0;  // cgroups with lanes of their own
+    u64 on_error = 0;  // engine::OnError
+    u64 tenants = 0;   // cgroups with lanes of their own
 
     // Its clients.
     u64 ports = port_in_process;
@@ -51,6 +52,8 @@ struct Config {
     u64 resizes = 0;      // the same of the size
     u64 truncations = 0;  // of the image by somebody else, of a million answers
     u64 free_pages = 0;   // of the file system of a sparse image; 0: enough
+    u64 full = 0;         // the file system of a sparse image is full for a while, as changes
+    u64 sets = 0;         // another choice of what becomes of errors, as changes
     u64 latency_us_max = 200;
     Faults faults{};
 

@@ -74,13 +74,14 @@ struct Life::Host : Event {
     bool stopped = false;
 };
 
-Life::Life(const Config& config, Machine& machine, u64 device_bytes, bool poisoned)
-    : machine_(machine) {
+Life::Life(const Config& config, Machine& machine, const Inherited& inherited) : machine_(machine) {
     backing_ = backing::Backing::simulate(geometry_of(config, config.device_bytes),
                                           config.offset_pages * page_bytes, sector_bytes);
-    backing_->resize(device_bytes);
+    backing_->resize(inherited.device_bytes);
     device_ = std::make_unique<engine::Device>(*backing_);
-    if (poisoned) device_->inherit_poison();
+    if (inherited.poisoned) device_->inherit_poison();
+    if (inherited.stopped) device_->inherit_stop();
+    device_->set_on_error(inherited.on_error);
     const auto shards = static_cast<u32>(config.shards);
     const engine::Policy& policy = engine::policies()[config.policy % engine::policies().size()];
     const auto workers = std::max(static_cast<u32>(config.workers), shards);
@@ -155,6 +156,13 @@ void Life::thaw() {
     freezing_ = false;
     for (const auto& host : hosts_) {
         host->shard->thaw();
+        host->kernel->nudge();
+    }
+}
+
+void Life::retry_held() {
+    for (const auto& host : hosts_) {
+        host->shard->retry_held();
         host->kernel->nudge();
     }
 }

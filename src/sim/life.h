@@ -15,8 +15,14 @@ namespace ringloop::sim {
 
 class Life {
 public:
-    // `poisoned`: what the state file of the life before says.
-    Life(const Config& config, Machine& machine, u64 device_bytes, bool poisoned);
+    // What the state file of the life before says.
+    struct Inherited {
+        u64 device_bytes = 0;
+        bool poisoned = false;
+        bool stopped = false;
+        engine::OnError on_error = engine::OnError::report;
+    };
+    Life(const Config& config, Machine& machine, const Inherited& inherited);
     ~Life();
 
     Server& server() { return server_; }
@@ -29,6 +35,8 @@ public:
     bool freezing() const { return freezing_; }
     void thaw();
     void resize(u64 bytes) { backing_->resize(bytes); }
+    // What waits for room is tried again, as `set` has it.
+    void retry_held();
     // What its state file says, or would have said a moment later.
     bool poisoned() const;
 

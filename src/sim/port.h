@@ -26,6 +26,7 @@ struct Job {
     u64 started = 0;  // when, in the oracle's order
     u64 stamp = 0;    // that its sectors are made of
     u32 client = 0;
+    u64 stop = 0;         // of the device, during which it was sent; 0: none
     bool beyond = false;  // its range ends behind the device: has to fail
 };
 

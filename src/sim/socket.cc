@@ -1,5 +1,6 @@
 #include "sim/socket.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -33,9 +34,10 @@ u64 length_of(std::span<const iovec> vectors) {
 
 Socket::Socket(Machine& machine, const Options& options) : machine_(machine), options_(options) {
     ASSERT(options_.delay_ns_max > 0 && options_.window_bytes > 0);
-    for (Wait* wait : {&receive_, &send_, &tell_}) wait->socket = this;
+    for (Wait* wait : {&receive_, &send_, &hang_up_, &tell_}) wait->socket = this;
     receive_.happen = receive_on_time;
     send_.happen = send_on_time;
+    hang_up_.happen = hang_up_on_time;
     tell_.happen = tell_on_time;
 }
 
@@ -58,7 +60,7 @@ UniqueFd Socket::connect(Kernel& kernel) {
 }
 
 void Socket::disconnect() {
-    ASSERT(connected() && !receive_.completion && !send_.completion);
+    ASSERT(connected() && !receive_.completion && !send_.completion && !hang_up_.completion);
     kernel_->detach(server_fd_);
     kernel_ = nullptr;
     client_fd_.reset();
@@ -66,7 +68,7 @@ void Socket::disconnect() {
 }
 
 void Socket::kill() {
-    for (Wait* wait : {&receive_, &send_}) {
+    for (Wait* wait : {&receive_, &send_, &hang_up_}) {
         if (wait->completion) end(*wait, -ECANCELED);
     }
 }
@@ -88,6 +90,7 @@ void Socket::unsay(u64 bytes) {
 void Socket::finish() {
     finished_ = true;
     poke(receive_);
+    poke(hang_up_);
 }
 
 void Socket::cut() {
@@ -98,6 +101,7 @@ void Socket::cut() {
     out_begin_ = 0;
     poke(receive_);
     poke(send_);
+    poke(hang_up_);
 }
 
 std::span<const std::byte> Socket::heard() const { return std::span(out_).subspan(out_begin_); }
@@ -130,6 +134,7 @@ void Socket::look() {
     shut_ = true;
     poke(receive_);
     poke(send_);
+    poke(hang_up_);
     tell();
 }
 
@@ -148,15 +153,16 @@ void Socket::poke(Wait& wait) {
 void Socket::start(Kernel& kernel, io::Completion& completion) {
     if (kernel.dead()) return kernel.complete(completion, -ECANCELED);
     const Code code = completion.operation.code;
-    ASSERT(&kernel == kernel_ && (code == Code::receive || code == Code::send));
-    Wait& wait = code == Code::receive ? receive_ : send_;
+    ASSERT(&kernel == kernel_);
+    ASSERT(code == Code::receive || code == Code::send || code == Code::hang_up);
+    Wait& wait = code == Code::receive ? receive_ : code == Code::send ? send_ : hang_up_;
     ASSERT(!wait.completion);
     wait.completion = &completion;
     poke(wait);
 }
 
 bool Socket::cancel(Kernel&, io::Completion& completion) {
-    for (Wait* wait : {&receive_, &send_}) {
+    for (Wait* wait : {&receive_, &send_, &hang_up_}) {
         if (wait->completion != &completion) continue;
         end(*wait, -ECANCELED);
         return true;
@@ -182,6 +188,15 @@ void Socket::receive_on_time(Event& event) {
 void Socket::send_on_time(Event& event) {
     Wait& wait = static_cast<Wait&>(event);
     if (wait.completion) wait.socket->send();
+}
+
+void Socket::hang_up_on_time(Event& event) {
+    Wait& wait = static_cast<Wait&>(event);
+    if (wait.completion) wait.socket->hang_up();
+}
+
+void Socket::hang_up() {
+    if (finished_ || cut_ || shut_) end(hang_up_, POLLRDHUP);
 }
 
 void Socket::receive() {

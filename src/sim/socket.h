@@ -68,8 +68,10 @@ private:
     bool disturb(Wait& wait);
     void receive();
     void send();
+    void hang_up();
     static void receive_on_time(Event& event);
     static void send_on_time(Event& event);
+    static void hang_up_on_time(Event& event);
     static void tell_on_time(Event& event);
 
     Machine& machine_;
@@ -87,6 +89,7 @@ private:
     bool shut_ = false;   // by the server
     Wait receive_;
     Wait send_;
+    Wait hang_up_;
     Wait tell_;
 };
 

@@ -26,6 +26,7 @@ const char* code_name(u8 detail) {
         case Code::accept: return "accept";
         case Code::receive: return "receive";
         case Code::send: return "send";
+        case Code::hang_up: return "hang-up";
         case Code::timeout: return "timeout";
         case Code::cancel: return "cancel";
     }
@@ -68,6 +69,13 @@ std::string text_of(const Trace::Entry& entry) {
         case What::policy: return fmt::format("policy number {} from now on", entry.value);
         case What::resized: return fmt::format("the device has {} bytes now", entry.value);
         case What::truncated: return fmt::format("the image is cut to {} bytes", entry.value);
+        case What::room:
+            return entry.value < 0
+                       ? "the file system has room again"
+                       : fmt::format("the file system has room for {} pages more", entry.value);
+        case What::on_error:
+            return fmt::format("number {} is what becomes of errors{}", entry.value,
+                               entry.detail != 0 ? ", and the device goes on" : "");
         case What::faults_off: return "no more faults from now on";
         case What::lane_opened: return fmt::format("lane {} is open", entry.number);
         case What::lane_killed: return fmt::format("lane {} is killed", entry.number);

@@ -27,6 +27,8 @@ enum class What : u8 {
     policy,
     resized,    // value: bytes
     truncated,  // value: bytes
+    room,       // value: pages that can be allocated now, -1: any number
+    on_error,   // value: engine::OnError from now on; detail: 1 where the device goes on with it
     faults_off,
     lane_opened,
     lane_killed,

@@ -15,6 +15,7 @@ namespace {
 // Beyond that, whoever waits waits for ever: no answer takes a thousandth of it.
 constexpr u64 patience_steps = 3'000'000;
 constexpr u64 frozen_ns_max = 3'000'000;
+constexpr u64 full_ns_max = 5'000'000'000;  // some tries of what waits for room (engine/held.h)
 constexpr u64 last_jobs = 64;
 
 Disk::Options disk_options(const Config& config) {
@@ -45,7 +46,8 @@ World::World(const Config& config, u64 keep)
                .latency_ns_max = std::max<u64>(config.latency_us_max, 1) * 1000},
       oracle_(disk_, disk_options(config).device, prng_, trace_, timeline_),
       clients_(config_, machine_, oracle_),
-      device_bytes_(config.device_bytes) {
+      device_bytes_(config.device_bytes),
+      on_error_(static_cast<engine::OnError>(config.on_error % 3)) {
     const auto depth = static_cast<u32>(config.depth);
     if (config.ports & port_in_process || config.ports == 0) {
         ports_.push_back(
@@ -67,6 +69,13 @@ World::World(const Config& config, u64 keep)
     for (const auto& port : ports_) clients_.add(*port);
     clients_.on_answer = job_is_answered;
     clients_.on_answer_context = this;
+    clients_.stop_now = stop_now;
+    // A client of NBD that has hung up waits for nothing.
+    const bool waits = on_error_ == engine::OnError::pause && config.sets == 0 &&
+                       (config.ports & port_nbd) == 0 && config.resizes == 0;
+    if (waits) clients_.expect_room();
+    room_.happen = room_comes;
+    room_.world = this;
     change_.happen = change_ends;
     change_.world = this;
 }
@@ -102,7 +111,12 @@ Verdict World::run() {
 
 void World::begin_life() {
     note(What::life, ++lives_, 0);
-    life_ = std::make_unique<Life>(config_, machine_, device_bytes_, poisoned_);
+    ++stops_;
+    life_ = std::make_unique<Life>(config_, machine_,
+                                   Life::Inherited{.device_bytes = device_bytes_,
+                                                   .poisoned = poisoned_,
+                                                   .stopped = stopped_,
+                                                   .on_error = on_error_});
     life_->turned = [this](u32) {
         for (const auto& port : ports_) port->turned();
         return false;
@@ -136,7 +150,7 @@ void World::last_life() {
     note(What::faults_off, 0, 0);
     machine_.faults = {};
     disk_.heal();
-    poisoned_ = false;
+    poisoned_ = stopped_ = false;
     clients_.limit(0);
     begin_life();
     may_change_ = false;
@@ -169,6 +183,7 @@ void World::drain() {
     if (!left.empty()) wrong_ = "after an orderly end: " + left;
     for (const auto& port : ports_) port->clear();
     poisoned_ = life_->poisoned();
+    stopped_ = life_->server().device->stopped();
     life_.reset();
 }
 
@@ -178,6 +193,7 @@ void World::die(bool power_cut) {
     may_change_ = false;
     note(What::killed, lives_, 0);
     const bool poisoned = life_->poisoned();
+    stopped_ = life_->server().device->stopped();
     life_->kill();
     for (const auto& port : ports_) port->killed(power_cut);
     pass_time_until([&] { return !changing_; }, "a change that the kill met");
@@ -220,6 +236,10 @@ bool World::pass_time_until(Condition condition, const char* what) {
             wrong_ = fmt::format("stuck: waiting for {}, and nothing happens any more", what);
         }
         if (changing_) change_when_frozen();
+        // Whoever waits for room gets it in the end.
+        if (life_ && !room_.scheduled && life_->server().device->paused().requests > 0) {
+            timeline_.after(prng_.below(full_ns_max), room_);
+        }
         if (something_is_wrong()) break;
     }
     return wrong_.empty();
@@ -258,8 +278,45 @@ void World::mishap() {
     }
     const bool lies = config_.misdirect > 0 && clients_.sent() >= config_.misdirect;
     if (lies && !std::exchange(misdirected_, true)) disk_.misdirect_next = true;
+    if (config_.full > 0 && prng_.chance(static_cast<u32>(1000 * config_.full))) room_ends();
+    if (config_.sets > 0 && prng_.chance(static_cast<u32>(1000 * config_.sets))) set_on_error();
     const auto wishes = static_cast<u32>(config_.changes + config_.resizes);
     if (!changing_ && prng_.chance(1000 * wishes)) change_start();
+}
+
+u64 World::stop_now(void* context) {
+    const World& world = *static_cast<World*>(context);
+    return world.life_ && world.life_->server().device->stopped() ? world.stops_ : 0;
+}
+
+void World::room_ends() {
+    const u64 pages = prng_.below(4);
+    disk_.give_room(pages);
+    note(What::room, 0, static_cast<i64>(pages));
+    if (!room_.scheduled) timeline_.after(prng_.below(full_ns_max), room_);
+}
+
+void World::room_comes(Event& event) {
+    World& world = *static_cast<Room&>(event).world;
+    world.disk_.give_room(~u64{0});
+    world.note(What::room, 0, -1);
+}
+
+// As control/on_error.h has it.
+void World::set_on_error() {
+    engine::Device& device = *life_->server().device;
+    on_error_ = static_cast<engine::OnError>(prng_.below(3));
+    const bool goes_on = !life_->poisoned() && prng_.below(2) == 0;
+    trace_.add({.at_ns = timeline_.now_ns(),
+                .what = What::on_error,
+                .detail = static_cast<u8>(goes_on ? 1 : 0),
+                .value = static_cast<i64>(on_error_)});
+    device.set_on_error(on_error_);
+    if (goes_on) {
+        ++stops_;
+        device.go_on();
+    }
+    life_->retry_held();
 }
 
 void World::change_start() {

@@ -52,7 +52,11 @@ private:
     void note(What what, u64 number, i64 value);
 
     static void job_is_answered(void* world);
+    static u64 stop_now(void* world);
     void mishap();
+    void room_ends();
+    static void room_comes(Event& event);
+    void set_on_error();
     void change_start();
     void change_when_frozen();
     static void change_ends(Event& event);
@@ -68,10 +72,17 @@ private:
     std::vector<std::unique_ptr<Port>> ports_;
     std::unique_ptr<Life> life_;
     u64 device_bytes_;
+    struct Room : Event {
+        World* world = nullptr;
+    };
     Change change_;
+    Room room_;
     bool changing_ = false;
     bool may_change_ = false;
     bool poisoned_ = false;
+    bool stopped_ = false;
+    u64 stops_ = 0;  // counts what ends one
+    engine::OnError on_error_;
     bool misdirected_ = false;
     u64 lives_ = 0;
     std::string wrong_;

@@ -19,7 +19,7 @@ Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
       handshake_output_({handshake_storage_.get(), negotiation_output_bytes_min}) {
     pass_end_.run = pass_end;
     pass_end_.connection = this;
-    for (Step* step : {&receive_, &send_, &deadline_, &cancel_}) step->connection = this;
+    for (Step* step : {&receive_, &send_, &hang_up_, &deadline_, &cancel_}) step->connection = this;
     if (begin == Service::Begin::transmission) {
         transmission_start(service_.kernel_agreement());
         return;
@@ -63,6 +63,7 @@ void Connection::proceed() {
     if (state_ == State::handshake && handshake_output_.pending().empty()) input_consume();
     send_start();
     receive_start();
+    hang_up_watch();
     end_when_done();
 }
 
@@ -117,6 +118,23 @@ void Connection::receive_on_socket(io::Completion& completion) {
     self.input_begin_ = 0;
     self.input_end_ = static_cast<u32>(result) - direct;
     self.input_consume();
+}
+
+// A client whose requests all wait for room is not read from, and its end would go unnoticed.
+void Connection::hang_up_watch() {
+    if (state_ != State::transmission || receive_.busy || input_ended_) return;
+    if (hang_up_.busy || hung_up_) return;
+    if (shard_.device().on_error() != engine::OnError::pause) return;
+    hang_up_.operation = {.code = io::Operation::Code::hang_up, .file = {socket_.get(), false}};
+    submit(hang_up_, hang_up_on_socket);
+}
+
+void Connection::hang_up_on_socket(io::Completion& completion) {
+    Connection& self = *static_cast<Step&>(completion).connection;
+    self.hang_up_.busy = false;
+    self.hung_up_ = true;
+    self.wake();
+    if (self.state_ == State::transmission) self.transmission_->hung_up();
 }
 
 // Called with nothing left too: the handshake begins with a greeting, and a transmission that
@@ -366,7 +384,7 @@ void Connection::close_start(std::string_view reason) {
 }
 
 bool Connection::quiet() const {
-    return !receive_.busy && !send_.busy && !deadline_.busy && !cancel_.busy &&
+    return !receive_.busy && !send_.busy && !hang_up_.busy && !deadline_.busy && !cancel_.busy &&
            (!transmission_ || transmission_->idle());
 }
 

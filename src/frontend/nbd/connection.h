@@ -6,8 +6,8 @@
 //                       `-> send_start -> send_on_socket -> pass_end
 //
 // Once a pass, pass_end does what has become possible: parses on, sends all replies together,
-// receives, or ends. Everything in the kernel's hands (receive, send, timer, cancel) has come back
-// before a connection is destroyed. One thread, the shard's.
+// receives, or ends. Everything in the kernel's hands (receive, send, timer, cancel …) has come
+// back before a connection is destroyed. One thread, the shard's.
 #pragma once
 
 #include <sys/socket.h>
@@ -60,6 +60,8 @@ private:
 
     void receive_start();
     static void receive_on_socket(io::Completion& completion);
+    void hang_up_watch();
+    static void hang_up_on_socket(io::Completion& completion);
     void input_consume();
     bool decrypt();
     void tls_on_failure();
@@ -103,6 +105,7 @@ private:
     State state_ = State::handshake;
     bool draining_ = false;
     bool input_ended_ = false;  // the client sends no more
+    bool hung_up_ = false;      // the same, though not all that it sent has been read
     std::string_view closing_reason_;
     const Export offered_;  // as it was when the client came
     std::unique_ptr<Negotiation> negotiation_;
@@ -127,6 +130,7 @@ private:
 
     Step receive_;
     Step send_;
+    Step hang_up_;  // while nothing is received, where requests may wait for room
     Step deadline_;
     Step cancel_;
     msghdr receive_message_{};

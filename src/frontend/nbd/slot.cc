@@ -3,7 +3,8 @@
 namespace ringloop::nbd {
 
 SlotPool::SlotPool(u32 small_count, u32 large_count)
-    : slots_(std::make_unique<Slot[]>(small_count + large_count)) {}
+    : slots_(std::make_unique<Slot[]>(small_count + large_count)),
+      count_(small_count + large_count) {}
 
 std::unique_ptr<SlotPool> SlotPool::create(engine::Buffers& buffers, u32 small_count,
                                            u32 large_count, u64 cgroup) {
@@ -36,6 +37,10 @@ Slot* SlotPool::take(SlotList& list) {
     slot->fragment_count = 0;
     slot->fua = slot->no_unmap = slot->fast_zero = false;
     return slot;
+}
+
+void SlotPool::make_impatient() {
+    for (u32 i = 0; i < count_; ++i) slots_[i].impatient = true;
 }
 
 // To the front: the slot whose memory is warm goes out next, and memory that was never needed is

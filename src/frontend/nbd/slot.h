@@ -86,6 +86,9 @@ public:
     }
     void give_back(Slot& slot);
 
+    // None of their requests is kept waiting for room from now on.
+    void make_impatient();
+
     bool has_small() const { return !small_free_.empty(); }
     u32 large_free() const { return large_free_count_; }
     u32 busy() const { return busy_; }
@@ -95,6 +98,7 @@ private:
     Slot* take(SlotList& list);
 
     std::unique_ptr<Slot[]> slots_;
+    u32 count_;
     engine::BufferPiece buffers_;
     SlotList small_free_;
     SlotList large_free_;

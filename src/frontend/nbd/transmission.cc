@@ -279,7 +279,15 @@ void Transmission::release(Slot& slot) {
 void Transmission::finish(End end, std::string_view reason) {
     end_ = end;
     reason_ = reason;
+    hung_up();
     changed();
+}
+
+// A client that comes again sends what was not answered again, and then what it writes next. A
+// write of this connection that waits for room (engine/held.h) must not land on top of that.
+void Transmission::hung_up() {
+    pool_->make_impatient();
+    shard_.answer_impatient();
 }
 
 void Transmission::input_end() {

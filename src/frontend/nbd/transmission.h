@@ -55,6 +55,9 @@ public:
     Slot* outgoing();
     void sent(Slot& slot);
 
+    // The client has closed its end, though there may be input from before that. What waits for
+    // room does so no longer.
+    void hung_up();
     // The client sends no more; a write that is still to come in full never was.
     void input_end();
 

@@ -410,6 +410,22 @@ TEST_F(TransmissionTest, AnAbandonedConnectionIsIdleOnceTheEngineIs) {
     EXPECT_TRUE(transmission_->idle());
 }
 
+// What waits for room must not land on what the client writes when it has come again.
+TEST_F(TransmissionTest, AClientThatHasHungUpWaitsForNoRoom) {
+    dut_.device().set_on_error(engine::OnError::pause);
+    begin(ReplyStyle::simple);
+    say(request(wire::command_write, 7, 0, 4096).text(std::string(4096, 'x')));
+    while (dut_.device().paused().requests == 0) complete(0, ENOSPC);
+    EXPECT_FALSE(take_one());
+    transmission_->input_end();
+    dut_.pass();
+    ASSERT_TRUE(take_one());
+    EXPECT_EQ(simple_reply().error, static_cast<u32>(wire::Error::enospc));
+    EXPECT_TRUE(transmission_->idle());
+    EXPECT_EQ(dut_.device().paused().requests, 0u);
+    complete_all();
+}
+
 TEST_F(TransmissionTest, AHintThatTheImageCannotTakeSucceeds) {
     begin(ReplyStyle::simple);
     say(request(wire::command_trim, 7, 0, 4096));
