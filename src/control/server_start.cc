@@ -118,6 +118,17 @@ Status Server::claim_dead_device() {
     const std::string& name = request_.recover_name;
     auto lock = directory_.lock(name);
     if (!lock) return fail(EBUSY, "'{}' has a server already; nothing to recover", name);
+    auto state = directory_.read_state(name);
+    if (!state && state.error().number == ENOENT) {
+        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
+    }
+    if (!state) return std::unexpected(std::move(state).error());
+    // Whoever looks sees that there is a server, and has to see too that it serves nobody yet.
+    if (state->phase == Phase::live) {
+        state->phase = Phase::recovering;
+        state->pid = ::getpid();
+        TRY(directory_.write_state(*state));
+    }
     if (!wait_until(Deadline(dead_requests_timeout_ms),
                     [&] { return !directory_.has_requests(name); })) {
         return fail(ETIMEDOUT,
@@ -125,10 +136,6 @@ Status Server::claim_dead_device() {
                     "or server answers, then recover again",
                     name);
     }
-    auto state = directory_.read_state(name);
-    if (!state && state.error().number == ENOENT)
-        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
-    if (!state) return std::unexpected(std::move(state).error());
     const auto remains = remains_of(*state);
     if (!remains) return std::unexpected(remains.error());
     if (*remains != Remains::recoverable) {
