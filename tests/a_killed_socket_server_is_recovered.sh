@@ -27,7 +27,28 @@ END
 assert_match "$("$RINGLOOP" list)" "socket0 .* dead +-"
 run_program "$RINGLOOP" attach --transport socket --name socket9 image
 assert_match "$stderr" "reserved" "a name of another device"
-assert_eq "$(cd / && "$RINGLOOP" recover socket0)" "$uri" "what recover printed"
+
+# While the recovery waits, for an image that somebody has locked for instance, nobody is told that
+# the device is served.
+python3 - >locked <<'END' &
+import fcntl, os, struct, time
+image = os.open("image", os.O_RDWR)
+fcntl.fcntl(image, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))  # F_OFD_SETLK
+print("locked", flush=True)
+while os.path.exists("image") and not os.path.exists("let_go"):
+    time.sleep(0.02)
+END
+locker=$!
+wait_until 10 test -s locked
+(cd / && "$RINGLOOP" recover socket0) >recovered &
+recovery=$!
+wait_until 5 eval '[[ $("$RINGLOOP" list) != *" dead "* ]]'
+assert_match "$("$RINGLOOP" list)" "socket0 .* recovering +[0-9]+ "
+assert_match "$("$RINGLOOP" status --json image)" '"state": "recovering"'
+touch let_go
+wait "$locker" "$recovery"
+assert_eq "$(<recovered)" "$uri" "what recover printed"
+assert_match "$("$RINGLOOP" list)" "socket0 .* live +[0-9]+ "
 python_nbd "$uri" "nbd://localhost:$port/disk" <<'END'
 import sys
 for uri in sys.argv[1:]:

@@ -52,6 +52,27 @@ kill_server one
 run_program "$RINGLOOP" up --json one
 assert_match "$stdout" '"done": "recovered"' "up of a dead device ($stderr)"
 assert_eq "$(nbdinfo --size "nbd+unix:///?socket=$TEST_DIR/b.sock")" $((1 << 20)) "size"
+
+# What up has attached, a service manager's serve takes over, and clients stay where they are.
+if /usr/bin/python3 -c "import nbd" 2>/dev/null; then
+    python_nbd "nbd+unix:///?socket=$TEST_DIR/b.sock" <<'END_OF_CLIENT'
+import json
+import os
+import subprocess
+import sys
+client = nbd.NBD()
+client.connect_uri(sys.argv[1])
+server = subprocess.Popen([os.environ["RINGLOOP"], "serve", "--config", "one"],
+                          stderr=subprocess.PIPE, text=True)
+said = server.stderr.readline()
+assert "is taken over and serves" in said, said
+status = json.loads(subprocess.run([os.environ["RINGLOOP"], "status", "--json", "one"], check=True,
+                                   capture_output=True, text=True).stdout)
+assert status["pid"] == server.pid and status["connections"] == 1, status
+assert len(client.pread(512, 0)) == 512
+client.shutdown()
+END_OF_CLIENT
+fi
 kill_server one
 "$RINGLOOP" serve --config one 2>served.log &
 server=$!
@@ -59,7 +80,8 @@ wait_until 10 eval 'nbdinfo --size "nbd+unix:///?socket=$TEST_DIR/b.sock" >/dev/
 assert_eq "$(nbdinfo --size "nbd+unix:///?socket=$TEST_DIR/b.sock")" $((1 << 20)) "size"
 run_program "$RINGLOOP" serve --config one
 assert_eq "$status" 1 "the exit code of a second server"
-assert_match "$stderr" "'one' exists already" "what it said"
+assert_match "$stderr" "b.sock|a.sock" "what it said"
+assert_match "$stderr" "runs in the foreground" "what it said"
 
 # down: what is not attached is no error, what nobody knows is.
 run_program "$RINGLOOP" down one two one

@@ -167,6 +167,10 @@ public:
     // is changed: EBUSY where somebody else has it locked.
     Status claim_for(u64 sizelimit_bytes);
     void limit_size(u64 sizelimit_bytes);
+    // What holds the lock, -1 where none is wanted; and the same of another process, which goes on
+    // to hold it here.
+    int lock_fd() const { return lock_fd_.get(); }
+    void adopt_lock(UniqueFd fd) { lock_fd_ = std::move(fd); }
     // After open_other() of what did not take its place: the lock is on this image again.
     void lock_again();
 

@@ -100,6 +100,8 @@ void add_verbs(CLI::App& app, Parsed& parsed) {
                    "serve the NBD client on standard input, a socket, and end with it");
     add_config_options(serve, parsed.serve);
     serve.add_option("--recover", parsed.serve.request.recover_name)->group("");
+    serve.add_flag("--take-over", parsed.serve.request.take_over)->group("");
+    serve.add_flag("--force", parsed.serve.request.force)->group("");
     serve.add_option("--ready-fd", parsed.texts.ready_fd)->group("");
 
     auto& detach = *app.add_subcommand("detach", "end devices; returns when they are gone");
@@ -254,6 +256,10 @@ std::expected<Command, int> serve_command(Parsed& parsed) {
     }
     if (request.options.image.empty() == request.recover_name.empty()) {
         return usage("serve", "no image given");
+    }
+    if ((request.take_over && request.recover_name.empty()) ||
+        (request.force && !request.take_over)) {
+        return usage("serve", "--take-over is of --recover, --force of --take-over");
     }
     if (parsed.texts.ready_fd >= 0) request.ready_fd = parsed.texts.ready_fd;
     if (!request.recover_name.empty()) return parsed.serve;

@@ -266,6 +266,8 @@ TEST(Arguments, that_are_no_command_line_of_ours_are_bad_usage) {
                                                        {"recover"},
                                                        {"attach", "a", "--queues=-1"},
                                                        {"serve", "a", "--recover=b"},
+                                                       {"serve", "a", "--take-over"},
+                                                       {"serve", "--recover=b", "--force"},
                                                        {"serve", "--stdio", "a", "--ublk"},
                                                        {"serve", "--stdio", "a", "--charge=/b"},
                                                        {"attach", "a", "--lane-idle=soon"},

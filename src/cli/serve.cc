@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -11,7 +12,9 @@
 namespace ringloop::cli {
 namespace {
 
-// What the file says; a device that a dead server left is taken over, for its users wait.
+// What the file says; a device that a dead server left is taken over, for its users wait, and so is
+// one that `up` has attached, without its users noticing: a unit that is started has it from then
+// on.
 Result<control::ServeRequest> configured_request(const Serve& command) {
     auto options = configured_options(control::config_directory(command.config_directory),
                                       command.config_name);
@@ -23,6 +26,15 @@ Result<control::ServeRequest> configured_request(const Serve& command) {
     control::ServeRequest request = command.request;
     if (found->standing == control::Standing::dead) {
         request.recover_name = options->name;
+    } else if (found->standing == control::Standing::attached) {
+        // In the foreground, and then it is not given away, or attached by a person.
+        const std::string unit = control::unit_of(found->state);
+        if (!unit.empty()) {
+            return fail(EEXIST, "'{}' runs already: {} is served by {} (pid {})", options->name,
+                        found->state.device, unit, found->state.pid);
+        }
+        request.recover_name = options->name;
+        request.take_over = true;
     } else {
         request.options = std::move(*options);
     }

@@ -37,6 +37,7 @@ Result<json> bring_up(const control::RuntimeDir& directory, const std::string& c
             break;
         case Standing::attached:
             device = control::to_json(found->state, control::to_text(found->state.phase));
+            (*device)["unit"] = control::unit_of(found->state);
             break;
         case Standing::dead:
             device = start_in_background({"--recover=" + name}, control::WhenInterrupted::leave);
@@ -67,7 +68,11 @@ int run(const Up& command) {
         }
         const std::string path = (*device)["device"].get<std::string>();
         if ((*device)["done"] == to_text(Standing::attached)) {
-            print_error(fmt::format("'{}' is attached already, as {}", name, path));
+            const std::string unit = (*device)["unit"].get<std::string>();
+            print_error(unit.empty()
+                            ? fmt::format("'{}' is attached already, as {}", name, path)
+                            : fmt::format("'{}' is attached already, as {}, and left to {}", name,
+                                          path, unit));
         }
         if (!command.configured.json && !print_line(path)) return exit_failed;
         devices.push_back(std::move(*device));

@@ -6,8 +6,6 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "control/devices.h"
-#include "control/hand_over.h"
-#include "control/signals.h"
 
 namespace ringloop::cli {
 namespace {
@@ -32,26 +30,29 @@ Result<json> upgrade_one(const control::RuntimeDir& directory, const std::string
     if (!device->served) {
         return fail(ESRCH, "{}: its server died: ringloop recover {}", state.device, state.name);
     }
-    // ^C between the two servers would leave the device without one.
-    const auto signals = control::Signals::block();
-    if (!signals) return std::unexpected(signals.error());
     const auto begin = std::chrono::steady_clock::now();
-    TRY(control::hand_over(directory, state, force));
-    auto next = start_in_background({"--recover=" + state.name}, control::WhenInterrupted::leave);
-    if (!next) {
-        return fail(next.error().number, "{}; its users wait for ringloop recover {}",
-                    next.error().message, state.name);
+    std::vector<std::string> arguments = {"--recover=" + state.name, "--take-over"};
+    if (force) arguments.emplace_back("--force");
+    // ^C may come too late to keep the old server.
+    auto next = start_in_background(arguments, control::WhenInterrupted::leave);
+    // An older ringloop only ends, and a server may die while it is asked.
+    if (!next && !directory.is_locked(state.name)) {
+        next = start_in_background({"--recover=" + state.name}, control::WhenInterrupted::leave);
     }
+    if (!next) return next;
     const auto took = std::chrono::steady_clock::now() - begin;
     (*next)["previous_pid"] = state.pid;
     (*next)["upgrade_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
     return next;
 }
 
+// An old server that only ends does not say when its requests began to wait.
 std::string text_of(const json& device) {
+    const u64 waited_ms = device.contains("pause_us") ? device.value("pause_us", u64{0}) / 1000 + 1
+                                                      : device["upgrade_ms"].get<u64>();
     return fmt::format("{}: served by pid {} now, {} before; requests waited for {} ms at most",
                        device["device"].get<std::string>(), device.value("pid", 0),
-                       device["previous_pid"].get<int>(), device["upgrade_ms"].get<u64>());
+                       device["previous_pid"].get<int>(), waited_ms);
 }
 
 }  // namespace

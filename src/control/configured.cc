@@ -40,4 +40,16 @@ Result<Configured> find_configured(const RuntimeDir& directory, const DeviceOpti
     return Configured{};
 }
 
+std::string unit_of(const DeviceState& state) {
+    return unit_in(read_line(fmt::format("/proc/{}/cgroup", state.pid)));
+}
+
+// A person's shell may be in a unit, too, but not in one of ours.
+std::string unit_in(std::string_view cgroup_line) {
+    const std::size_t begin = cgroup_line.find("/ringloop@");
+    if (begin == std::string_view::npos) return "";
+    const std::string_view unit = cgroup_line.substr(begin + 1);
+    return std::string(unit.substr(0, unit.find('/')));
+}
+
 }  // namespace ringloop::control

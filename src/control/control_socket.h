@@ -65,6 +65,7 @@ public:
     Status ask(std::string_view text, int fd = -1);
     // nullopt when the server closed the connection without an answer.
     Result<std::optional<std::string>> answer(const Deadline& deadline) const;
+    int socket() const { return fd_.get(); }
     // Whether answer() would return at once.
     bool answered() const;
     // Waits for the end of the server's process. False when it did not come in time.

@@ -235,7 +235,7 @@ Result<Inherited> inherit(int fd) {
 }  // namespace
 
 void Listening::remove_file() {
-    if (!directory_) return;
+    if (!directory_ || !kept_) return;
     struct stat file{};
     if (::fstatat(directory_.get(), name_.c_str(), &file, AT_SYMLINK_NOFOLLOW) == 0 &&
         file.st_dev == device_ && file.st_ino == inode_) {

@@ -17,13 +17,35 @@ namespace ringloop::control {
 // when it is told to or destroyed, unless somebody has replaced it meanwhile.
 class Listening {
 public:
+    // Which file a socket of a unix path is, in which folder.
+    struct File {
+        int directory = -1;  // the Listening's
+        std::string name{};
+        u64 device = 0;
+        u64 inode = 0;
+    };
+
     explicit Listening(UniqueFd socket) : socket_(std::move(socket)) {}
+    // Of another server. Its file, in `directory`, is not removed before it was kept.
+    Listening(UniqueFd socket, UniqueFd directory, const File& file)
+        : socket_(std::move(socket)),
+          directory_(std::move(directory)),
+          name_(file.name),
+          device_(file.device),
+          inode_(file.inode),
+          kept_(false) {}
     Listening(Listening&&) = default;
     Listening& operator=(Listening&&) = delete;
     ~Listening() { remove_file(); }
 
     UniqueFd take_socket() { return std::move(socket_); }
+    void keep_file() { kept_ = true; }
     void remove_file();
+    // nullopt: there is none that we made.
+    std::optional<File> file() const {
+        if (!directory_) return std::nullopt;
+        return File{directory_.get(), name_, device_, inode_};
+    }
 
 private:
     friend Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms);
@@ -33,6 +55,7 @@ private:
     std::string name_;
     dev_t device_ = 0;
     ino_t inode_ = 0;
+    bool kept_ = true;
 };
 
 // Non-blocking and close-on-exec, all of them. After its death a server's sockets still listen for

@@ -136,6 +136,16 @@ Result<NameLock> RuntimeDir::lock(const std::string& name) const {
                 file);
 }
 
+Result<NameLock> RuntimeDir::adopt_lock(const std::string& name, UniqueFd fd) const {
+    struct flock range = range_of(Byte::life, F_WRLCK);
+    // Granted to whoever holds it already.
+    if (is_same_file(fd_.get(), name + ".lock", fd.get()) &&
+        ::fcntl(fd.get(), F_OFD_SETLK, &range) == 0) {
+        return NameLock(name, std::move(fd));
+    }
+    return fail(EBADF, "'{}': what its server gave is not the lock of that name", name);
+}
+
 Result<NameLock> RuntimeDir::lock_first_free(const std::string& prefix) const {
     for (u32 number = 0; number < numbers_max; ++number) {
         auto locked = lock(fmt::format("{}{}", prefix, number));

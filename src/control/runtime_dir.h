@@ -31,6 +31,7 @@ Result<std::string> choose_runtime_path(const RuntimeDirInputs& inputs);
 class NameLock {
 public:
     const std::string& name() const { return name_; }
+    int fd() const { return fd_.get(); }
 
 private:
     friend class RuntimeDir;
@@ -50,6 +51,8 @@ public:
 
     // EBUSY when a living process holds it.
     Result<NameLock> lock(const std::string& name) const;
+    // One that another server holds, and gives to this process by a descriptor.
+    Result<NameLock> adopt_lock(const std::string& name, UniqueFd fd) const;
     // PREFIX0, PREFIX1 ...: the first that nobody has, dead servers included.
     Result<NameLock> lock_first_free(const std::string& prefix) const;
     // Whether a living process holds the lock. Takes nothing, so it disturbs nobody.

@@ -1,5 +1,6 @@
 #include "control/server.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -24,16 +25,6 @@ using nlohmann::json;
 
 // Below the 90 s after which a service manager kills what did not stop.
 constexpr u64 flush_timeout_ms = 30'000;
-
-// {"verb": "upgrade", "force": false}: whether it is forced.
-std::optional<bool> wants_upgrade(std::string_view question) {
-    const auto object = parse_json(question);
-    if (!object || !object->is_object()) return std::nullopt;
-    const auto verb = object->find("verb");
-    if (verb == object->end() || *verb != "upgrade") return std::nullopt;
-    const auto force = object->find("force");
-    return force != object->end() && *force == true;
-}
 
 }  // namespace
 
@@ -66,8 +57,8 @@ Status Server::serve_until_told() {
             flush_users();
             return {};
         }
-        if (const auto force = wants_upgrade((*question)->text)) {
-            const Status stays = hand_over(**question, *force);
+        if (const auto wanted = wants_upgrade((*question)->text)) {
+            const Status stays = hand_over(**question, *wanted);
             answer(**question, dump_json({{"error", stays.error().message}}));
             continue;
         }
@@ -78,43 +69,6 @@ Status Server::serve_until_told() {
         }
         answer(**question, *text);
     }
-}
-
-Status Server::may_hand_over(bool force) const {
-    if (!background()) {
-        return fail(EBUSY,
-                    "{}: runs in the foreground, so whoever started it has to start the next one: "
-                    "of ringloop@NAME.service, systemctl kill -s KILL does",
-                    state_.device);
-    }
-    const auto clients = transports_.clients();
-    if (force || !clients || clients->connections == 0) return {};
-    return fail(EBUSY,
-                "{}: connected clients would be cut off ({}); disconnect them, or give --force if "
-                "they connect again by themselves",
-                state_.device, clients->connections);
-}
-
-// Does not return when it succeeds: nothing is in flight, everything that was acknowledged is on
-// stable storage, and so the end of this process is what a crash is, without what a crash risks. A
-// failed sync is told to who has the file open, and the next server could not hear of it.
-Status Server::hand_over(const Question& question, bool force) {
-    TRY(may_hand_over(force));
-    const auto sync = [this]() -> Status {
-        if (state_.read_only) return {};
-        Status synced = device_->sync_at_end();
-        if (!synced) device_->poison(Errno::io);
-        return synced;
-    };
-    TRY(sync());  // most of it before anybody waits
-    if (lanes_.started()) static_cast<void>(lanes_.keeper().reap());
-    return shards_.while_frozen(state_.device, "upgrade", [&]() -> Status {
-        TRY(sync());
-        TRY(directory_.write_state(state_));
-        log::info("{} is handed over", state_.device);
-        answer(question, dump_json({{"ok", true}}));
-        std::_Exit(0);
-    });
 }
 
 // True: the last user has gone, and the device shall go with them.
@@ -222,6 +176,7 @@ Status Server::take_down() {
                  fmt::format("{}: the image does not answer; see that its disk or server does",
                              state_.device)});
     }
+    if (predecessor_) return status;        // everything is still its own
     if (upkeep_) upkeep_->claim().reset();  // the kernel frees the disk after its last close
     if (live_ && !state_.read_only) keep_first(device_->sync_at_end());
     const Status removed = transports_.remove();
@@ -242,7 +197,7 @@ Status Server::take_down() {
 // them back to the kernel; the state file stays for `recover` or `detach`.
 void Server::give_up(Error error) {
     log::error("{}; the server ends without waiting", error.message);
-    if (lock_) directory_.remove_socket(lock_->name());
+    if (lock_ && !predecessor_) directory_.remove_socket(lock_->name());
     std::_Exit(end(std::unexpected(std::move(error))));
 }
 
@@ -272,6 +227,8 @@ int serve(const ServeRequest& request) {
     // `spawn_server` ran /proc/self/exe, which would be called "exe" in ps.
     ::prctl(PR_SET_NAME, "ringloop");
     ::umask(022);
+    // Other daemons replace themselves by it, and here it would be the end.
+    ::signal(SIGUSR2, SIG_IGN);
     log::to_stderr(request.ready_fd ? log::Level::error : log::Level::info);
 
     if (request.stdio) return serve_stdio(request.options);

@@ -13,7 +13,9 @@ inline constexpr int exit_without_memory = 12;
 
 struct ServeRequest {
     DeviceOptions options;        // unused when recovering
-    std::string recover_name;     // take over the device of this dead server; empty: a new one
+    std::string recover_name;     // take over the device of this server; empty: a new one
+    bool take_over = false;       // of its living server, which goes on until this one can
+    bool force = false;           // then: though some clients are cut off
     std::optional<int> ready_fd;  // in the background: the pipe to `attach`, see ready.h
     bool stdio = false;           // one NBD client, on standard input; see serve_stdio.h
 

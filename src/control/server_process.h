@@ -11,6 +11,7 @@
 #include "control/answers.h"
 #include "control/attention.h"
 #include "control/control_socket.h"
+#include "control/hand_over.h"
 #include "control/lanes.h"
 #include "control/metrics_server.h"
 #include "control/ready.h"
@@ -43,9 +44,16 @@ private:
     Status claim_name();
     Status claim_socket_name();
     Status claim_dead_device();
+    Status find_predecessor();
+    Status take_estate();
+    Status replace_predecessor();
+    void adopt_state();
+    std::string about_device(const std::string& message) const;
     Status open_image();
     Status open_backing();
     Status bind_sockets();
+    Status read_service_settings();
+    Status listen_for_metrics();
     Status create_device();
     Status create_block_device();
     Status announce_device(const std::string& path);
@@ -59,8 +67,17 @@ private:
     Status check_wanted();
 
     Status serve_until_told();
-    Status may_hand_over(bool force) const;
-    Status hand_over(const Question& question, bool force);
+    // {"verb": "upgrade", "force": false, "format": 1}; without a format it is an older ringloop
+    // that asks.
+    struct UpgradeQuestion {
+        bool force = false;
+        std::optional<u32> format{};  // 0: none that we know
+    };
+    static std::optional<UpgradeQuestion> wants_upgrade(std::string_view question);
+    Status may_hand_over(const UpgradeQuestion& wanted, pid_t next) const;
+    Status sync_for_next();
+    Status hand_over(const Question& question, const UpgradeQuestion& wanted);
+    Bequest bequest(u64 held_since_ns);
     bool upkeep_ends_it();
     void follow_image_size();
     void end_waiting();
@@ -91,6 +108,10 @@ private:
     std::optional<NameLock> lock_;
     std::unique_ptr<backing::Backing> backing_;
     std::unique_ptr<SocketTransport> sockets_;  // until transports_ has it
+    const SocketTransport* listening_ = nullptr;
+    std::optional<Predecessor> predecessor_;  // until it is replaced
+    std::optional<Estate> estate_;            // what it gave, as far as that was not taken up
+    u64 pause_us_ = 0;                        // for which requests waited then
     Hardening hardening_;
     std::optional<engine::Device> device_;
     Lanes lanes_;

@@ -32,7 +32,9 @@ constexpr u64 dead_lock_patience_ms = 10'000;
 // Between two steps the person may have given up; inside each, every wait is bounded.
 Status Server::start() {
     if (!background()) TRY(take_inherited());
-    if (recovering()) {
+    if (request_.take_over) {
+        TRY(find_predecessor());
+    } else if (recovering()) {
         TRY(claim_dead_device());
     } else {
         TRY(choose_transport());
@@ -45,10 +47,14 @@ Status Server::start() {
     if (options_.transport == TransportChoice::nbd) TRY(nbd::prepare_kernel_calls());
     hardening_ = harden_process();
     TRY(check_wanted());
+    if (predecessor_) TRY(take_estate());
+    // A driver gives a device to nobody while its server lives.
+    if (!sockets_alone()) TRY(replace_predecessor());
     TRY(create_device());
     TRY(check_wanted());
     TRY(start_shards());
     TRY(check_wanted());
+    TRY(replace_predecessor());
     TRY(bring_up());
     TRY(check_wanted());
     return announce();
@@ -118,6 +124,17 @@ Status Server::claim_dead_device() {
     const std::string& name = request_.recover_name;
     auto lock = directory_.lock(name);
     if (!lock) return fail(EBUSY, "'{}' has a server already; nothing to recover", name);
+    auto state = directory_.read_state(name);
+    if (!state && state.error().number == ENOENT) {
+        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
+    }
+    if (!state) return std::unexpected(std::move(state).error());
+    // Whoever looks sees that there is a server, and has to see too that it serves nobody yet.
+    if (state->phase == Phase::live) {
+        state->phase = Phase::recovering;
+        state->pid = ::getpid();
+        TRY(directory_.write_state(*state));
+    }
     if (!wait_until(Deadline(dead_requests_timeout_ms),
                     [&] { return !directory_.has_requests(name); })) {
         return fail(ETIMEDOUT,
@@ -125,10 +142,6 @@ Status Server::claim_dead_device() {
                     "or server answers, then recover again",
                     name);
     }
-    auto state = directory_.read_state(name);
-    if (!state && state.error().number == ENOENT)
-        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
-    if (!state) return std::unexpected(std::move(state).error());
     const auto remains = remains_of(*state);
     if (!remains) return std::unexpected(remains.error());
     if (*remains != Remains::recoverable) {
@@ -163,7 +176,9 @@ Status Server::start_log(const std::string& name) const {
 Status Server::open_image() {
     Result<std::unique_ptr<backing::Backing>> backing = fail(0, "");
     wait_until(Deadline(recovering() ? dead_lock_patience_ms : 0), [&] {
-        backing = backing::Backing::open(backing_options(options_));
+        backing::Options options = backing_options(options_);
+        if (predecessor_) options.lock = false;  // it gives us its own
+        backing = backing::Backing::open(options);
         return backing || backing.error().number != EBUSY;
     });
     if (!backing && backing.error().number == EBUSY && !options_.allow_overlap) {
@@ -177,16 +192,8 @@ Status Server::open_image() {
 Status Server::open_backing() {
     if (!recovering()) TRY(check_nesting(directory_, options_.image));
     TRY(open_image());
-    if (recovering()) {
-        // The image may have grown since; no shard exists yet.
-        const u64 known = size_known_to_users(state_);
-        if (known < backing_->size_now()) backing_->resize(known);
-        state_.size_bytes = backing_->size_now();
-    }
     device_.emplace(*backing_);
-    if (recovering() && state_.poisoned) device_->inherit_poison();
-    if (recovering() && !state_.stopped.empty()) device_->inherit_stop();
-    state_.paused.clear();
+    if (recovering()) adopt_state();
     device_->set_on_error(options_.on_error);
     device_->on_trouble = [](void* attention) { static_cast<Attention*>(attention)->raise(); };
     device_->on_trouble_context = &attention_;
@@ -194,13 +201,17 @@ Status Server::open_backing() {
 }
 
 // While paths still mean what they meant to whoever wrote them.
-Status Server::bind_sockets() {
+Status Server::read_service_settings() {
     ExportOptions& exported = options_.exported;
     TRY(make_absolute(exported.tls_certificates));
     TRY(make_absolute(exported.tls_psk));
     auto settings = ServiceSettings::create(exported, options_.depth, lanes_.peers());
     if (!settings) return std::unexpected(std::move(settings).error());
     service_settings_ = std::move(*settings);
+    return {};
+}
+
+Status Server::listen_for_metrics() {
     if (!options_.metrics.empty()) {
         const auto address = parse_metrics_address(options_.metrics);
         if (!address) return std::unexpected(address.error());
@@ -213,6 +224,14 @@ Status Server::bind_sockets() {
             metrics_shortcoming_ = metrics.error().message;
         }
     }
+    return {};
+}
+
+Status Server::bind_sockets() {
+    TRY(read_service_settings());
+    if (predecessor_) return {};  // it has them all
+    TRY(listen_for_metrics());
+    ExportOptions& exported = options_.exported;
     const bool alone = options_.transport == TransportChoice::socket;
     if (alone && exported.addresses.empty() && inherited_.empty()) {
         auto address =
@@ -241,6 +260,8 @@ Status Server::create_device() {
         nbd::Service& service =
             transports_.make_service(*device_, service_settings_->options(), service_shards);
         if (sockets_) sockets_->use(service);
+        if (estate_) service.count_from(estate_->counts);
+        listening_ = sockets_.get();
     }
     if (options_.transport != TransportChoice::socket) {
         TRY(create_block_device());
@@ -330,9 +351,13 @@ Status Server::claim_own_name(const std::string& path) {
 }
 
 Status Server::start_shards() {
-    auto mark = directory_.request_mark(*lock_);
-    if (!mark) return std::unexpected(std::move(mark).error());
-    request_mark_ = std::move(*mark);
+    if (estate_) {
+        request_mark_ = std::move(estate_->request_mark);
+    } else {
+        auto mark = directory_.request_mark(*lock_);
+        if (!mark) return std::unexpected(std::move(mark).error());
+        request_mark_ = std::move(*mark);
+    }
     TRY(lanes_.start(*backing_, *device_, transports_, request_mark_.get()));
     return shards_.start(transports_, *device_, request_mark_.get(), &lanes_);
 }
@@ -340,6 +365,7 @@ Status Server::start_shards() {
 Status Server::bring_up() {
     TRY(transports_.bring_up());
     live_ = true;
+    if (estate_) pause_us_ = (now_ns() - estate_->held_since_ns) / 1000;
     if (!options_.partscan) remove_partitions(state_.device);
     return look_after();
 }
@@ -361,6 +387,7 @@ std::string Server::ready_line() const {
         ready["note"] = note_;
         log::info("{}", note_);
     }
+    if (estate_) ready["pause_us"] = pause_us_;
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text = cut_text(options_.image, cut);
@@ -395,8 +422,10 @@ Status Server::announce() {
     TRY(directory_.write_state(state_));
 
     log::info("{} {}serves {} ({}, {} of {}, policy {}, {}{})", state_.device,
-              recovering() ? "is recovered and " : "", state_.backing_file,
-              format_size(state_.size_bytes),
+              estate_        ? "is taken over and "
+              : recovering() ? "is recovered and "
+                             : "",
+              state_.backing_file, format_size(state_.size_bytes),
               state_.queues == 1 ? "1 queue" : fmt::format("{} queues", state_.queues),
               state_.depth, state_.policy,
               state_.direct_io ? "direct I/O" : "buffered: " + state_.direct_io_reason,

@@ -35,18 +35,39 @@ Result<std::unique_ptr<SocketTransport>> SocketTransport::bind(ExportOptions& ex
         transport->sockets_.emplace_back(std::move(socket.socket));
     }
     TRY(check_export_options(exported));
+    transport->name_uris(exported);
+    return transport;
+}
+
+std::unique_ptr<SocketTransport> SocketTransport::take_over(const ExportOptions& exported,
+                                                            std::vector<Listening> listeners,
+                                                            std::vector<Estate::Client> clients,
+                                                            u32 queues) {
+    std::unique_ptr<SocketTransport> transport(new SocketTransport(queues));
+    transport->sockets_ = std::move(listeners);
+    transport->clients_ = std::move(clients);
+    transport->name_uris(exported);
+    return transport;
+}
+
+void SocketTransport::name_uris(const ExportOptions& exported) {
     const UriParts parts{.export_name = exported.name,
                          .tls = exported.tls == nbd::TlsMode::required,
                          .vsock_cid = vsock_cid()};
     for (const Address& address : exported.addresses) {
-        transport->uris_.push_back(uri_of(address, parts));
+        uris_.push_back(uri_of(address, parts));
     }
-    return transport;
 }
 
 Status SocketTransport::bring_up() {
     ASSERT(service_);
-    for (Listening& socket : sockets_) service_->listen(socket.take_socket());
+    for (Estate::Client& client : std::exchange(clients_, {})) {
+        service_->take_over(std::move(client.socket), std::move(client.client));
+    }
+    for (Listening& socket : sockets_) {
+        socket.keep_file();
+        service_->listen(socket.take_socket());
+    }
     return {};
 }
 

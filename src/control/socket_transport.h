@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "control/hand_over.h"
 #include "control/listening.h"
 #include "control/transport.h"
 
@@ -17,6 +18,15 @@ public:
     static Result<std::unique_ptr<SocketTransport>> bind(ExportOptions& exported,
                                                          std::vector<Inherited> inherited,
                                                          u32 queues, u64 patience_ms);
+
+    // What another server listened to at the addresses of `exported`, and its clients. Nothing of
+    // it is touched before bring_up, so that the other one can go on.
+    static std::unique_ptr<SocketTransport> take_over(const ExportOptions& exported,
+                                                      std::vector<Listening> listeners,
+                                                      std::vector<Estate::Client> clients,
+                                                      u32 queues);
+
+    const std::vector<Listening>& listeners() const { return sockets_; }
 
     // Of each address, in the order of `exported`.
     const std::vector<std::string>& uris() const { return uris_; }
@@ -36,9 +46,11 @@ public:
 
 private:
     explicit SocketTransport(u32 queues) : queues_(queues) {}
+    void name_uris(const ExportOptions& exported);
 
     nbd::Service* service_ = nullptr;
     std::vector<Listening> sockets_;
+    std::vector<Estate::Client> clients_;  // of another server, until bring_up
     std::vector<std::string> uris_;
     u32 queues_;
 };

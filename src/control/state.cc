@@ -17,7 +17,7 @@ using nlohmann::json;
 
 constexpr u32 version = 1;
 constexpr std::size_t path_chars_max = 4096;
-constexpr std::array phases = {Phase::starting, Phase::live, Phase::stopping};
+constexpr std::array phases = {Phase::starting, Phase::live, Phase::recovering, Phase::stopping};
 
 // Reads typed fields and remembers the first one that is missing or wrong.
 class Fields {
@@ -283,6 +283,7 @@ const char* to_text(Phase phase) {
     switch (phase) {
         case Phase::starting: return "starting";
         case Phase::live: return "live";
+        case Phase::recovering: return "recovering";
         case Phase::stopping: return "stopping";
     }
     return "starting";

@@ -20,6 +20,7 @@ inline constexpr u64 state_file_bytes_max = 64 * kib;
 enum class Phase : u8 {
     starting,  // the device was added and is not usable yet
     live,
+    recovering,  // another server takes it over; its users wait
     stopping,
 };
 

@@ -2,17 +2,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "base/vectors.h"
 
 namespace ringloop::nbd {
 
 Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
-                       Service::Begin begin, std::function<void()> on_ended)
+                       Service::Begin begin, std::function<void()> on_ended, CarriedClient carried)
     : service_(service),
       shard_(shard),
       socket_(std::move(socket)),
       on_ended_(std::move(on_ended)),
+      drivers_(begin == Service::Begin::transmission),
       offered_(service_.export_now()),
       input_(std::make_unique<std::byte[]>(input_bytes)),
       handshake_storage_(std::make_unique<std::byte[]>(negotiation_output_bytes_min)),
@@ -22,6 +24,11 @@ Connection::Connection(Service& service, engine::Shard& shard, UniqueFd socket,
     for (Step* step : {&receive_, &send_, &hang_up_, &deadline_, &cancel_}) step->connection = this;
     if (begin == Service::Begin::transmission) {
         transmission_start(service_.kernel_agreement());
+        return;
+    }
+    if (begin == Service::Begin::carried) {
+        backlog_ = std::move(carried.input);
+        transmission_start(carried.agreement);
         return;
     }
     negotiation_ = std::make_unique<Negotiation>(
@@ -43,6 +50,43 @@ void Connection::drain() {
     wake();
 }
 
+void Connection::park() {
+    if (drivers_) return;
+    parking_ = true;
+    if (transmission_) transmission_->pause();
+    wake();
+}
+
+void Connection::unpark() {
+    if (!std::exchange(parking_, false)) return;
+    if (transmission_) {
+        transmission_->go_on();
+        input_consume();
+    }
+    wake();
+}
+
+Connection::Standing Connection::standing() const {
+    if (drivers_) return Standing::drivers;
+    if (state_ == State::closing || input_ended_) return Standing::ending;
+    if (tls_ || starting_tls_) return Standing::encrypted;
+    if (state_ == State::handshake) return Standing::handshake;
+    const bool quiet = !receive_.busy && !send_.busy && !cancel_.busy && transmission_->settled() &&
+                       handshake_output_.pending().empty();
+    return parking_ && quiet ? Standing::parked : Standing::busy;
+}
+
+CarriedClient Connection::carried() const {
+    ASSERT(standing() == Standing::parked);
+    CarriedClient client{.agreement = transmission_->agreement(), .input = {}};
+    transmission_->hand_over(client.input);
+    client.input.insert(client.input.end(), input().begin(), input().end());
+    client.input.insert(client.input.end(),
+                        backlog_.begin() + static_cast<std::ptrdiff_t>(backlog_begin_),
+                        backlog_.end());
+    return client;
+}
+
 void Connection::abort(std::string_view reason) { close_start(reason); }
 
 void Connection::pass_end(engine::PassEnd& end) {
@@ -51,6 +95,7 @@ void Connection::pass_end(engine::PassEnd& end) {
 
 void Connection::proceed() {
     if (state_ == State::closing) {
+        if (parking_) service_.recount(*post);
         // What was released on the way here may have asked for another pass end.
         if (quiet() && !pass_end_.queued) service_.connection_gone(*this);
         return;
@@ -65,6 +110,9 @@ void Connection::proceed() {
     receive_start();
     hang_up_watch();
     end_when_done();
+    if (!parking_) return;
+    receive_cancel();
+    service_.recount(*post);
 }
 
 // ---- In ----
@@ -81,6 +129,7 @@ void Connection::receive_start() {
                  .data = input_.get()};
     direct_bytes_ = 0;
     if (starting_tls_ || (transmission_ && !transmission_->wants_input())) return;
+    if (refill()) return;
     if (tls_) {
         const std::span<std::byte> room = tls_->room();
         operation.data = room.data();
@@ -106,7 +155,7 @@ void Connection::receive_on_socket(io::Completion& completion) {
     self.wake();
     if (self.state_ == State::closing) return;
     const i32 result = completion.result;
-    if (result == -EINTR || result == -EAGAIN) return;
+    if (result == -EINTR || result == -EAGAIN || result == -ECANCELED) return;
     if (result < 0) return self.close_start(errno_text(-result));
     if (result == 0) return self.input_on_end();
     if (self.tls_) {
@@ -135,6 +184,29 @@ void Connection::hang_up_on_socket(io::Completion& completion) {
     self.hung_up_ = true;
     self.wake();
     if (self.state_ == State::transmission) self.transmission_->hung_up();
+}
+
+// What a client said to the last server comes first.
+bool Connection::refill() {
+    const std::size_t left = backlog_.size() - backlog_begin_;
+    if (left == 0) return false;
+    input_end_ = static_cast<u32>(std::min<std::size_t>(left, input_bytes));
+    std::memcpy(input_.get(), backlog_.data() + backlog_begin_, input_end_);
+    backlog_begin_ += input_end_;
+    if (backlog_begin_ == backlog_.size()) {
+        backlog_ = {};
+        backlog_begin_ = 0;
+    }
+    input_consume();
+    wake();
+    return true;
+}
+
+// Bytes that came before it took effect are kept where they are.
+void Connection::receive_cancel() {
+    if (!receive_.busy || cancel_.busy || !transmission_ || transmission_->wants_input()) return;
+    cancel_.operation = {.code = io::Operation::Code::cancel, .target = &receive_};
+    submit(cancel_, cancel_on_kernel);
 }
 
 // Called with nothing left too: the handshake begins with a greeting, and a transmission that
@@ -225,6 +297,7 @@ void Connection::transmission_start(const Agreement& agreement) {
     if (!transmission_) return close_start("no memory for a connection");
     state_ = State::transmission;
     if (draining_) transmission_->shutdown_start();
+    if (parking_) transmission_->pause();
     wake();
 }
 

@@ -17,9 +17,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "engine/shard.h"
+#include "frontend/nbd/carried.h"
 #include "frontend/nbd/negotiate.h"
 #include "frontend/nbd/service.h"
 #include "frontend/nbd/tls_channel.h"
@@ -29,9 +31,26 @@ namespace ringloop::nbd {
 
 class Connection {
 public:
+    // `carried`: of Begin::carried.
     Connection(Service& service, engine::Shard& shard, UniqueFd socket, Service::Begin begin,
-               std::function<void()> on_ended);
+               std::function<void()> on_ended, CarriedClient carried = {});
     ~Connection();
+
+    // Receives no more, and begins nothing; what has begun ends and is answered. Its service is
+    // told of every change (Service::recount). Not of a driver's connection.
+    void park();
+    void unpark();
+    enum class Standing : u8 {
+        parked,     // nothing is under way: carried() tells the rest
+        busy,       // answers are to be sent, or a request has come in half
+        handshake,  // has nothing to be carried
+        encrypted,  // keys and sequence numbers stay with this process
+        drivers,    // of the kernel's driver, which makes a new one by itself
+        ending,
+    };
+    Standing standing() const;
+    int socket() const { return socket_.get(); }
+    CarriedClient carried() const;
 
     // Answers what is in flight, refuses what comes, and closes when nothing is left to send.
     void drain();
@@ -69,6 +88,8 @@ private:
     void input_on_end();
     void handshake_consume();
     void transmission_start(const Agreement& agreement);
+    bool refill();
+    void receive_cancel();
     Bytes input() const { return {input_.get() + input_begin_, input_end_ - input_begin_}; }
 
     void send_start();
@@ -101,9 +122,11 @@ private:
     engine::Shard& shard_;
     const UniqueFd socket_;
     const std::function<void()> on_ended_;
+    const bool drivers_;
 
     State state_ = State::handshake;
     bool draining_ = false;
+    bool parking_ = false;
     bool input_ended_ = false;  // the client sends no more
     bool hung_up_ = false;      // the same, though not all that it sent has been read
     std::string_view closing_reason_;
@@ -116,6 +139,8 @@ private:
     std::unique_ptr<std::byte[]> input_;
     u32 input_begin_ = 0;
     u32 input_end_ = 0;
+    std::vector<std::byte> backlog_;  // of a carried client: comes before what is received
+    std::size_t backlog_begin_ = 0;
     u32 direct_bytes_ = 0;  // of a receive under way, straight into a payload's place
 
     std::unique_ptr<std::byte[]> handshake_storage_;

@@ -19,7 +19,8 @@ bool is_shortage(i32 number) {
 bool is_of_client(i32 number) {
     return number == EINTR || number == EAGAIN || number == ECONNABORTED || number == EPROTO ||
            number == EPERM || number == ENETDOWN || number == ENOPROTOOPT || number == EHOSTDOWN ||
-           number == ENONET || number == EHOSTUNREACH || number == ENETUNREACH;
+           number == ENONET || number == EHOSTUNREACH || number == ENETUNREACH ||
+           number == ECANCELED;
 }
 
 }  // namespace
@@ -39,7 +40,9 @@ void Listener::start(engine::Shard& shard) {
 void Listener::resume() { accept_start(); }
 
 void Listener::accept_start() {
-    if (accept_.busy || pause_.busy || stopping_ || broken_ || service_.full()) return;
+    if (accept_.busy || pause_.busy || parked_ || stopping_ || broken_ || service_.full()) {
+        return;
+    }
     accept_.operation = {.code = io::Operation::Code::accept, .file = {socket_.get(), false}};
     accept_.done = accept_on_socket;
     accept_.busy = true;
@@ -53,7 +56,7 @@ void Listener::accept_on_socket(io::Completion& completion) {
     if (completion.result >= 0) {
         UniqueFd socket(completion.result);
         if (!self.stopping_) self.service_.place(std::move(socket));
-    } else if (self.stopping_ || is_of_client(number)) {
+    } else if (self.stopping_ || self.parked_ || is_of_client(number)) {
         // The next one, or none.
     } else if (is_shortage(number)) {
         log::warning("nbd: cannot accept a connection: {}; trying again every {} s",
@@ -67,7 +70,25 @@ void Listener::accept_on_socket(io::Completion& completion) {
         self.broken_ = true;
     }
     self.accept_start();
+    if (self.parked_) self.service_.listener_parked();
     self.end_when_quiet();
+}
+
+void Listener::park() {
+    parked_ = true;
+    if (accept_.busy && !cancel_.busy) cancel(accept_);
+}
+
+void Listener::unpark() {
+    parked_ = false;
+    if (shard_) accept_start();
+}
+
+void Listener::cancel(Step& waiting) {
+    cancel_.operation = {.code = io::Operation::Code::cancel, .target = &waiting};
+    cancel_.done = cancel_on_kernel;
+    cancel_.busy = true;
+    shard_->kernel().submit(cancel_);
 }
 
 void Listener::pause_start() {
@@ -86,19 +107,19 @@ void Listener::pause_on_clock(io::Completion& completion) {
 
 void Listener::stop() {
     stopping_ = true;
-    Step* waiting = accept_.busy ? &accept_ : pause_.busy ? &pause_ : nullptr;
-    if (waiting) {
-        cancel_.operation = {.code = io::Operation::Code::cancel, .target = waiting};
-        cancel_.done = cancel_on_kernel;
-        cancel_.busy = true;
-        shard_->kernel().submit(cancel_);
-    }
+    if (waiting() && !cancel_.busy) cancel(*waiting());
     end_when_quiet();
 }
 
 void Listener::cancel_on_kernel(io::Completion& completion) {
     Listener& self = *static_cast<Step&>(completion).listener;
     self.cancel_.busy = false;
+    // What began after it was submitted.
+    if (self.stopping_ && self.waiting()) {
+        self.cancel(*self.waiting());
+    } else if (self.parked_ && self.accept_.busy) {
+        self.cancel(self.accept_);
+    }
     self.end_when_quiet();
 }
 

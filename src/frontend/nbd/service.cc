@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <latch>
 #include <limits>
 
 #include "base/log.h"
@@ -31,6 +32,9 @@ u16 flags_of(const backing::Geometry& geometry) {
     if (!geometry.discard) flags &= ~u32{wire::send_trim};
     return static_cast<u16>(flags);
 }
+
+// How long a client that is in the handshake just now holds up the others.
+constexpr u64 handshake_patience_ms = 50;
 
 // Small requests answer each other; Nagle's algorithm would hold them back. Not of Unix sockets.
 void send_at_once(int socket) {
@@ -75,32 +79,51 @@ void Service::listen(UniqueFd socket) {
 }
 
 void Service::adopt(UniqueFd socket, Begin begin, u32 shard, std::function<void()> on_ended) {
+    adopt(std::move(socket), begin, shard, std::move(on_ended), {});
+}
+
+void Service::adopt(UniqueFd socket, Begin begin, u32 shard, std::function<void()> on_ended,
+                    CarriedClient carried) {
     places_taken_.fetch_add(1);
     connections_.fetch_add(1);
     posts_[shard].count.fetch_add(1);
     // A std::function wants to be copied, a descriptor does not.
     auto held = std::make_shared<UniqueFd>(std::move(socket));
-    post(shard, [this, held, begin, on_ended = std::move(on_ended)](Post& at) {
-        open_connection(at, std::move(*held), begin, on_ended);
-    });
+    post(shard, [this, held, begin, on_ended = std::move(on_ended), carried = std::move(carried)](
+                    Post& at) { open_connection(at, std::move(*held), begin, on_ended, carried); });
 }
 
 // On the first shard: the next connection goes where there are fewest.
 void Service::place(UniqueFd socket) {
     send_at_once(socket.get());
     accepted_.fetch_add(1, std::memory_order_relaxed);
+    adopt(std::move(socket), Begin::handshake, emptiest_shard(), {});
+}
+
+u32 Service::emptiest_shard() const {
     const auto fewest = std::ranges::min_element(
         posts_, {}, [](const Post& post) { return post.count.load(std::memory_order_relaxed); });
-    adopt(std::move(socket), Begin::handshake, static_cast<u32>(fewest - posts_.begin()), {});
+    return static_cast<u32>(fewest - posts_.begin());
+}
+
+void Service::take_over(UniqueFd socket, CarriedClient client) {
+    adopt(std::move(socket), Begin::carried, emptiest_shard(), {}, std::move(client));
+}
+
+void Service::count_from(const ServiceCounts& before) {
+    accepted_.fetch_add(before.accepted);
+    handshakes_failed_.fetch_add(before.handshakes_failed);
+    broken_.fetch_add(before.broken);
 }
 
 void Service::open_connection(Post& at, UniqueFd socket, Begin begin,
-                              std::function<void()> on_ended) {
-    auto* connection =
-        new Connection(*this, *at.shard, std::move(socket), begin, std::move(on_ended));
+                              std::function<void()> on_ended, CarriedClient carried) {
+    auto* connection = new Connection(*this, *at.shard, std::move(socket), begin,
+                                      std::move(on_ended), std::move(carried));
     connection->next = at.connections;
     connection->post = &at;
     at.connections = connection;
+    if (parking()) connection->park();
 }
 
 void Service::connection_gone(Connection& connection) {
@@ -118,6 +141,7 @@ void Service::connection_gone(Connection& connection) {
             for (const auto& listener : listeners_) listener->resume();
         });
     }
+    if (parking()) recount(at);
     settle(connections_);
 }
 
@@ -210,6 +234,112 @@ bool Service::drain(u64 timeout_ms) {
     log::warning("nbd: cutting off clients that do not take their replies");
     each([](Connection& connection) { connection.abort("the server stops"); });
     return all_gone_within(half);
+}
+
+// ---- For another server ----
+
+void Service::on_each_shard(const std::function<void(Post&)>& work) {
+    std::vector<u32> serving;
+    for (u32 index = 0; index < posts_.size(); ++index) {
+        if (posts_[index].shard) serving.push_back(index);
+    }
+    std::latch done(static_cast<std::ptrdiff_t>(serving.size()));
+    for (const u32 index : serving) {
+        post(index, [&work, &done](Post& at) {
+            work(at);
+            done.count_down();
+        });
+    }
+    done.wait();
+}
+
+// On the shard's thread.
+void Service::recount(Post& at) {
+    Parked standing;
+    u32 known = 0;
+    for (const Connection* it = at.connections; it; it = it->next) {
+        ++known;
+        switch (it->standing()) {
+            case Connection::Standing::parked: ++standing.parked; break;
+            case Connection::Standing::ending:
+            case Connection::Standing::busy: ++standing.busy; break;
+            case Connection::Standing::handshake: ++standing.handshake; break;
+            case Connection::Standing::encrypted: ++standing.encrypted; break;
+            case Connection::Standing::drivers: break;
+        }
+    }
+    u32 accepting = 0;
+    if (&at == &posts_.front()) {
+        for (const auto& listener : listeners_) accepting += listener->accepting() ? 1U : 0U;
+    }
+    const std::lock_guard lock(mutex_);
+    at.standing = standing;
+    at.accepting = accepting;
+    at.known = known;
+    gone_.notify_all();
+}
+
+// Under mutex_.
+Service::Parked Service::standing() const {
+    Parked all;
+    u32 known = 0;
+    for (const Post& post : posts_) {
+        known += post.known;
+        all.parked += post.standing.parked;
+        all.busy += post.standing.busy + post.accepting;
+        all.handshake += post.standing.handshake;
+        all.encrypted += post.standing.encrypted;
+    }
+    // Accepted, and on its way to its shard.
+    all.busy += std::max(connections_.load(), known) - known;
+    return all;
+}
+
+Service::Parked Service::park(u64 timeout_ms) {
+    parking_.store(true);
+    on_each_shard([this](Post& at) {
+        if (&at == &posts_.front()) {
+            for (const auto& listener : listeners_) listener->park();
+        }
+        for (Connection* it = at.connections; it; it = it->next) it->park();
+        recount(at);
+    });
+    std::unique_lock lock(mutex_);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto wait = [&](u64 until_ms, auto&& settled) {
+        gone_.wait_until(lock, begin + std::chrono::milliseconds(until_ms), settled);
+    };
+    wait(std::min(timeout_ms, handshake_patience_ms),
+         [this] { return standing().busy == 0 && standing().handshake == 0; });
+    wait(timeout_ms, [this] { return standing().busy == 0; });
+    return standing();
+}
+
+void Service::unpark() {
+    parking_.store(false);
+    on_each_shard([this](Post& at) {
+        for (Connection* it = at.connections; it; it = it->next) it->unpark();
+        if (&at != &posts_.front()) return;
+        for (const auto& listener : listeners_) listener->unpark();
+    });
+}
+
+std::vector<Service::Held> Service::held() {
+    std::vector<Held> all;
+    on_each_shard([&](Post& at) {
+        const std::lock_guard lock(mutex_);
+        for (const Connection* it = at.connections; it; it = it->next) {
+            if (it->standing() != Connection::Standing::parked) continue;
+            all.push_back({it->socket(), it->carried()});
+        }
+    });
+    return all;
+}
+
+std::vector<int> Service::listening_sockets() const {
+    std::vector<int> sockets;
+    for (const auto& listener : listeners_) sockets.push_back(listener->socket());
+    return sockets;
 }
 
 ServiceCounts Service::counts() const {

@@ -4,6 +4,7 @@
 //   join            each shard's thread, before its loop
 //   listen, adopt   control thread, while the shards serve
 //   drain           control thread: no connection is left when it returns true
+//   park, unpark    control thread: clients are held still, for another server to go on with them
 //   leave           each shard's thread, after its loop
 //
 // The service outlives the shards' loops; when drain returned false, connections are still with
@@ -22,6 +23,7 @@
 #include "cgroup/hierarchy.h"
 #include "engine/shard.h"
 #include "engine/survey.h"
+#include "frontend/nbd/carried.h"
 #include "frontend/nbd/limits.h"
 #include "frontend/nbd/negotiate.h"
 #include "frontend/nbd/transmission.h"
@@ -69,10 +71,35 @@ public:
     enum class Begin : u8 {
         handshake,     // a client that somebody else connected: --stdio
         transmission,  // simple replies and kernel_flags(): the kernel's nbd driver
+        carried,       // a client of the last server: take_over()
     };
     // A connected stream socket, ours from now on. `on_ended` is called on the shard's thread when
     // the connection is gone, whoever ended it; it must not block.
     void adopt(UniqueFd socket, Begin begin, u32 shard, std::function<void()> on_ended);
+
+    // Stops accepting, receiving and beginning, and waits until everything that clients asked for
+    // is done and answered; for those in the handshake, a moment. Others than the driver's clients
+    // are `parked` then, or cannot be. To be followed by unpark(), or the end of the process.
+    struct Parked {
+        u32 parked = 0;
+        u32 busy = 0;       // after timeout_ms: they take no replies, or a request does not come on
+        u32 handshake = 0;  // nothing was promised to them
+        u32 encrypted = 0;
+    };
+    Parked park(u64 timeout_ms);
+    void unpark();
+    // Of those that are parked. The socket is still ours.
+    struct Held {
+        int socket = -1;
+        CarriedClient client;
+    };
+    std::vector<Held> held();
+    // In the order of listen().
+    std::vector<int> listening_sockets() const;
+
+    // A client that another server held, ours from now on. `before`: what that server had counted.
+    void take_over(UniqueFd socket, CarriedClient client);
+    void count_from(const ServiceCounts& before);
 
     // Transmission flags as the kernel's driver is to be told them (NBD_ATTR_SERVER_FLAGS). Any
     // thread, any time.
@@ -105,6 +132,9 @@ private:
         engine::Shard* shard = nullptr;     // set before anything is posted
         Connection* connections = nullptr;  // owned by the shard's thread
         std::atomic<u32> count = 0;
+        Parked standing{};  // of its connections, while parking; guarded by mutex_
+        u32 known = 0;      // connections then; guarded by mutex_
+        u32 accepting = 0;  // listeners that may bring one more; guarded by mutex_
     };
 
     // What connections and listeners use, on shards' threads.
@@ -120,9 +150,18 @@ private:
     void note_failed_handshake(std::string_view reason);
     void note_broken(std::string_view reason);  // empty: it ended well
     void listener_gone();
+    void recount(Post& at);
+    void listener_parked() { recount(posts_.front()); }
+    bool parking() const { return parking_.load(); }
 
     void post(u32 index, std::function<void(Post&)> work);
-    void open_connection(Post& post, UniqueFd socket, Begin begin, std::function<void()> on_ended);
+    void adopt(UniqueFd socket, Begin begin, u32 shard, std::function<void()> on_ended,
+               CarriedClient carried);
+    void open_connection(Post& post, UniqueFd socket, Begin begin, std::function<void()> on_ended,
+                         CarriedClient carried);
+    u32 emptiest_shard() const;
+    Parked standing() const;
+    void on_each_shard(const std::function<void(Post&)>& work);
     void settle(std::atomic<u32>& count);
     template <typename Rep>
     bool all_gone_within(Rep time);
@@ -144,7 +183,9 @@ private:
     std::atomic<u64> handshakes_failed_ = 0;
     std::atomic<u64> broken_ = 0;
 
-    std::mutex mutex_;  // of the wait in drain; nothing of the data path takes it
+    std::atomic<bool> parking_ = false;
+
+    std::mutex mutex_;  // of the waits in drain and park; nothing of the data path takes it
     std::condition_variable gone_;
 };
 

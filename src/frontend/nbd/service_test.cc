@@ -11,6 +11,7 @@
 
 #include <latch>
 #include <semaphore>
+#include <span>
 #include <thread>
 
 #include "engine/freeze.h"
@@ -290,6 +291,106 @@ TEST_F(ServiceTest, ConnectionsAreSpreadOverTheShards) {
     }
     EXPECT_EQ(service_->counts().connections, 4u);
     EXPECT_EQ(service_->counts().accepted, 4u);
+}
+
+// ---- Another server goes on ----
+
+// A second service on the same shards, as the next server would be, and what is given to it.
+class Successor {
+public:
+    Successor(engine::Device& device, std::span<engine::Shard* const> shards)
+        : service_(device, {}, static_cast<u32>(shards.size())) {
+        for (u32 index = 0; index < shards.size(); ++index) service_.join(index, *shards[index]);
+    }
+    void take_over(Service& from) {
+        for (Service::Held& held : from.held()) {
+            auto decoded = decode_carried(encode_carried({held.client}));
+            ASSERT_TRUE(decoded.has_value());
+            service_.take_over(UniqueFd(::fcntl(held.socket, F_DUPFD_CLOEXEC, 3)),
+                               std::move(decoded->front()));
+        }
+    }
+    void end() { EXPECT_TRUE(service_.drain(patience_ms)); }
+    Service& service() { return service_; }
+
+private:
+    Service service_;
+};
+
+std::string bytes_of(std::size_t count) {
+    std::string bytes;
+    while (bytes.size() < count) bytes += fmt::format("{:08}", bytes.size());
+    bytes.resize(count);
+    return bytes;
+}
+
+// Whatever of a request has come when the server changes, none of its bytes is lost or done twice.
+TEST_F(ServiceTest, AClientGoesOnWithTheNextServerFromAnyByte) {
+    begin();
+    constexpr u64 fua = wire::flag_fua;
+    for (const u32 length : {512U, 20'000U, 700'000U}) {
+        const std::string payload = bytes_of(length);
+        auto write = wire::Request{.type = wire::command_write, .cookie = 7, .offset = 4096};
+        write.flags = fua;
+        write.length = length;
+        const std::string said = Script().put(write).text(payload).str();
+        for (const std::size_t cut :
+             {std::size_t{0}, std::size_t{1}, std::size_t{27}, std::size_t{28}, std::size_t{29},
+              said.size() / 2, said.size() - 1, said.size()}) {
+            const Client client = listen_and_connect();
+            size_told(client);
+            client.say(Script(std::string_view(said).substr(0, cut)));
+            const auto parked = service_->park(patience_ms);
+            ASSERT_EQ(parked.parked, 1u) << length << " bytes, cut at " << cut;
+            ASSERT_EQ(parked.busy, 0u);
+            Successor next(*device_, shards_);
+            next.take_over(*service_);
+            client.say(Script(std::string_view(said).substr(cut)));
+            EXPECT_EQ(client.hear(sizeof(wire::SimpleReply)).size(), sizeof(wire::SimpleReply));
+            client.say(request(wire::command_read, 8, 4096, length));
+            const std::string heard = client.hear(sizeof(wire::SimpleReply) + length);
+            EXPECT_EQ(heard.substr(sizeof(wire::SimpleReply)), payload) << "cut at " << cut;
+            next.end();
+            service_->unpark();
+            while (service_->counts().connections > 0) std::this_thread::yield();
+        }
+    }
+}
+
+// Nobody took over: the same clients go on here.
+TEST_F(ServiceTest, WhoWasParkedForNothingGoesOn) {
+    begin();
+    const Client client = listen_and_connect();
+    size_told(client);
+    const std::string payload = bytes_of(300'000);
+    client.say(request(wire::command_write, 1, 0, 300'000).text(payload.substr(0, 299'000)));
+    for (int round = 0; round < 3; ++round) {
+        EXPECT_EQ(service_->park(patience_ms).parked, 1u);
+        const Client late = listen_and_connect();
+        EXPECT_TRUE(late.is_quiet());
+        service_->unpark();
+        EXPECT_EQ(late.hear(sizeof(wire::Greeting)).size(), sizeof(wire::Greeting));
+    }
+    client.say(Script(payload.substr(299'000)));
+    EXPECT_EQ(client.hear(sizeof(wire::SimpleReply)).size(), sizeof(wire::SimpleReply));
+    client.say(request(wire::command_read, 2, 0, 300'000));
+    EXPECT_EQ(client.hear(sizeof(wire::SimpleReply) + 300'000).substr(sizeof(wire::SimpleReply)),
+              payload);
+}
+
+TEST_F(ServiceTest, WhoTakesNoRepliesCannotBeParked) {
+    begin();
+    const Client client = listen_and_connect();
+    size_told(client);
+    for (u64 i = 0; i < 64; ++i) client.say(request(wire::command_read, i, i * mib, 1 * mib));
+    EXPECT_EQ(client.hear(1).size(), 1u);
+    const auto parked = service_->park(100);
+    EXPECT_EQ(parked.busy, 1u);
+    EXPECT_EQ(parked.parked, 0u);
+    EXPECT_TRUE(service_->held().empty());
+    service_->unpark();
+    constexpr std::size_t all = 64 * (sizeof(wire::SimpleReply) + mib);
+    EXPECT_EQ(client.hear(all - 1).size(), all - 1);
 }
 
 }  // namespace

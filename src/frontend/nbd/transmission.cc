@@ -44,7 +44,7 @@ Transmission::~Transmission() {
 std::size_t Transmission::consume(Bytes input) {
     std::size_t consumed = 0;
     stalled_ = false;
-    while (end_ == End::none) {
+    while (end_ == End::none && !rests()) {
         const bool ready = decoder_.payload_left() > 0 ? payload_target() : pool_->has_small();
         if (!ready) {
             stalled_ = true;
@@ -69,6 +69,30 @@ std::size_t Transmission::consume(Bytes input) {
         }
     }
     return consumed;
+}
+
+// Paused where another server could go on: not in a payload of which a part has failed already, and
+// not in a long one whose reply has to name the offset of the whole.
+bool Transmission::rests() const {
+    if (!paused_ || !decoder_.can_hand_over()) return false;
+    if (!receiving_) return true;
+    return receiving_->error == Errno::ok &&
+           (receiving_->started_bytes == 0 || agreement_.style != ReplyStyle::extended);
+}
+
+bool Transmission::settled() const {
+    const u32 receiving = receiving_ ? 1 : 0;
+    const u32 filling = target_ && target_ != receiving_ ? 1 : 0;
+    return end_ == End::none && rests() && pool_->busy() == receiving + filling;
+}
+
+// What was written of a long payload is not written again; whoever hands over has synced it, so
+// that a write with FUA is durable with the rest.
+void Transmission::hand_over(std::vector<std::byte>& input) const {
+    ASSERT(settled());
+    decoder_.hand_over(receiving_ ? receiving_->started_bytes : 0, input);
+    if (!target_) return;
+    input.insert(input.end(), target_->buffer, target_->buffer + target_->filled_bytes);
 }
 
 void Transmission::command_on_input() {

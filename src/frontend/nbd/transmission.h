@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "engine/shard.h"
 #include "engine/survey.h"
@@ -42,7 +43,7 @@ public:
     // for slots (stalled), or has ended.
     std::size_t consume(Bytes input);
     // Whether more input is of use now.
-    bool wants_input() const { return !stalled_ && end_ == End::none; }
+    bool wants_input() const { return !stalled_ && end_ == End::none && !rests(); }
 
     // Where the payload that comes next may be received straight away; empty when none is
     // expected. Behind it come requests again only if payload_room_is_all().
@@ -54,6 +55,15 @@ public:
     // The caller sends all fragments of the slot, and of its collected pieces, then calls sent.
     Slot* outgoing();
     void sent(Slot& slot);
+
+    // Nothing is begun any more that has not begun, and the payload of what has comes in only where
+    // another server could not go on with it. Once settled(), nothing is left but what hand_over()
+    // adds to `input`: bytes with which a transmission of the same agreement goes on.
+    void pause() { paused_ = true; }
+    void go_on() { paused_ = false; }
+    bool settled() const;
+    const Agreement& agreement() const { return agreement_; }
+    void hand_over(std::vector<std::byte>& input) const;
 
     // The client has closed its end, though there may be input from before that. What waits for
     // room does so no longer.
@@ -82,6 +92,7 @@ private:
     Transmission(engine::Shard& shard, engine::Survey& survey, const Agreement& agreement,
                  const Options& options, engine::PassEnd& changed, std::unique_ptr<SlotPool> pool);
 
+    bool rests() const;
     void command_on_input();
     void command_start(Slot& slot);
     void refusal_on_input();
@@ -138,6 +149,7 @@ private:
     Slot* wire_owner_ = nullptr;  // lead of an ordered read that has begun to be sent
     Slot* owner_out_ = nullptr;   // its next piece
     bool stalled_ = false;
+    bool paused_ = false;
     bool shutting_down_ = false;
     bool abandoned_ = false;
     End end_ = End::none;

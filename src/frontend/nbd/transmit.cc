@@ -268,6 +268,29 @@ void RequestDecoder::payload_received(u32 bytes) {
     if (left_ == 0) state_ = State::header;
 }
 
+void RequestDecoder::hand_over(u64 done, std::vector<std::byte>& bytes) const {
+    ASSERT(can_hand_over());
+    if (state_ != State::header) put_header(done, bytes);
+    if (state_ == State::payload) return;
+    bytes.insert(bytes.end(), bytes_.bytes().begin(), bytes_.bytes().end());
+}
+
+void RequestDecoder::put_header(u64 done, std::vector<std::byte>& bytes) const {
+    ASSERT(done <= fields_.length && (done == 0 || agreement_.style != ReplyStyle::extended));
+    const auto put = [&](auto header, auto length) {
+        header.flags = fields_.flags;
+        header.type = fields_.type;
+        header.cookie = fields_.cookie;
+        header.offset = fields_.offset + done;
+        header.length = length;
+        const auto raw = std::as_bytes(std::span(&header, 1));
+        bytes.insert(bytes.end(), raw.begin(), raw.end());
+    };
+    const u64 left = fields_.length - done;
+    if (agreement_.style == ReplyStyle::extended) return put(wire::ExtendedRequest{}, left);
+    put(wire::Request{}, static_cast<u32>(left));
+}
+
 void RequestDecoder::close(std::string_view reason) {
     reason_ = reason;
     state_ = State::closed;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "abi/nbd.h"
 #include "base/range.h"
@@ -101,6 +102,16 @@ public:
     u32 payload_left() const { return state_ == State::payload ? left_ : 0; }
     void payload_received(u32 bytes);
 
+    // For a decoder of the same agreement that goes on from here, in another process maybe: the
+    // bytes with which it has to begin. Of a payload that is coming in they are the header of a
+    // request for what is not `done` yet, bytes from its front; whoever has bytes of the rest of
+    // the payload adds them. Only when can_hand_over(), and where replies name the offset of their
+    // request (ReplyStyle::extended) with nothing done. Allocates.
+    bool can_hand_over() const {
+        return state_ == State::header || state_ == State::query || state_ == State::payload;
+    }
+    void hand_over(u64 done, std::vector<std::byte>& bytes) const;
+
     // Valid until the next call of consume() that returns Event::command or refused.
     const Command& command() const { return command_; }
     const Refusal& refusal() const { return refusal_; }
@@ -122,6 +133,7 @@ private:
     std::size_t header_bytes() const;
     void header_on_input();
     RequestFields fields_on_input() const;
+    void put_header(u64 done, std::vector<std::byte>& bytes) const;
     void payload_start(u64 payload);
     void query_on_input();
     void judge();

@@ -21,7 +21,7 @@ has_written() {
 pid=$(status_value "$device" pid)
 for ((round = 1; round <= upgrades; round++)); do
     wait_until 60 has_written $(($(writes) + 100))
-    "$RINGLOOP" upgrade "$device"
+    "$RINGLOOP" upgrade --json "$device" >>upgrades.json
     next=$(status_value "$device" pid)
     [[ $next != "$pid" ]] || die "pid $pid serves still"
     pid=$next
@@ -29,4 +29,11 @@ for ((round = 1; round <= upgrades; round++)); do
 done
 end_load
 cat fio.log
+sed -n 's/.*"pause_us": *\([0-9]*\).*/\1/p' upgrades.json | sort -n | awk '
+    { pause[NR] = $1 }
+    END {
+        printf "pause_us: %d upgrades, p50 %d, p99 %d, max %d\n", NR, pause[int((NR + 1) / 2)],
+            pause[int((NR * 99 + 99) / 100)], pause[NR]
+        exit !NR
+    }'
 detach "$device"

@@ -144,6 +144,20 @@ upgrade() {
     before=$(pid_of ringloop@disk)
     dpkg -i /results/.guest/ringloop.deb
     [[ $(pid_of ringloop@disk) == "$before" ]] && mountpoint /mnt
+
+    step "a reload replaces it while files are written"
+    dd if=/dev/urandom of=/mnt/reloaded bs=64k count=400 conv=fsync status=none &
+    local load=$!
+    wait_until 60 test -s /mnt/reloaded
+    systemctl reload ringloop@disk
+    is_served_anew "$before"
+    wait $load
+    [[ $(stat -c %s /mnt/reloaded) == $((400 * 65536)) ]]
+    sha256sum /mnt/reloaded >>/var/lib/file.sha256
+    before=$(pid_of ringloop@disk)
+    systemctl reload ringloop@disk
+    is_served_anew "$before"
+    [[ $(state_of ringloop@disk) == active ]] && mountpoint /mnt
 }
 
 first_boot() {
