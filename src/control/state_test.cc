@@ -268,6 +268,7 @@ TEST(RecoverOptions, make_the_device_that_the_state_describes) {
                                       .policy = "linux-4.0",
                                       .charge = "/tenants/a",
                                       .lane_idle_s = 7,
+                                      .on_error = engine::OnError::pause,
                                       .metrics = "127.0.0.1:9100"}));
 }
 

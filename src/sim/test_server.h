@@ -42,7 +42,8 @@ public:
 
     // A new life of the server; its loops are turned after begin().
     void boot() {
-        life_ = std::make_unique<Life>(config_, machine_, image_bytes, poisoned_);
+        life_ = std::make_unique<Life>(
+            config_, machine_, Life::Inherited{.device_bytes = image_bytes, .poisoned = poisoned_});
         life_->turned = turned;
         killed_ = false;
     }
