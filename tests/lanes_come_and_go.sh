@@ -93,7 +93,7 @@ print(f"{total} cgroups in {seconds:.0f} s; server KiB, files, processes: {befor
 print({field: found[field] for field in found if field.startswith("lane")
        and field not in ("lanes", "lane_idle_s")})
 assert after[0] <= before[0] + 1024, "the server has grown"
-assert after[1:] == before[1:], "files or processes are left"
+assert after[1] <= before[1] and after[2] <= before[2], "files or processes are left"
 assert found["lanes_started"] == total + 100, "not each had a lane"
 assert found["lane_fallbacks"] == 0, "the server carried out requests of others"
 assert found["lanes_reaped"] == total + 100, "lanes are left"

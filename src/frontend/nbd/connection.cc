@@ -155,7 +155,9 @@ void Connection::receive_on_socket(io::Completion& completion) {
     self.wake();
     if (self.state_ == State::closing) return;
     const i32 result = completion.result;
-    if (result == -EINTR || result == -EAGAIN || result == -ECANCELED) return;
+    if (result == -EINTR || result == -EAGAIN) return;
+    // Any other cancelled receive is the end of the ring, or of the server.
+    if (result == -ECANCELED && std::exchange(self.receive_cancelled_, false)) return;
     if (result < 0) return self.close_start(errno_text(-result));
     if (result == 0) return self.input_on_end();
     if (self.tls_) {
@@ -205,6 +207,7 @@ bool Connection::refill() {
 // Bytes that came before it took effect are kept where they are.
 void Connection::receive_cancel() {
     if (!receive_.busy || cancel_.busy || !transmission_ || transmission_->wants_input()) return;
+    receive_cancelled_ = true;
     cancel_.operation = {.code = io::Operation::Code::cancel, .target = &receive_};
     submit(cancel_, cancel_on_kernel);
 }
@@ -421,6 +424,8 @@ void Connection::deadline_cancel() {
 void Connection::cancel_on_kernel(io::Completion& completion) {
     Connection& self = *static_cast<Step&>(completion).connection;
     self.cancel_.busy = false;
+    // It came too late.
+    if (completion.result != 0) self.receive_cancelled_ = false;
     self.wake();
 }
 
