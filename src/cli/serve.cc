@@ -30,8 +30,8 @@ Result<control::ServeRequest> configured_request(const Serve& command) {
         // In the foreground, and then it is not given away, or attached by a person.
         const std::string unit = control::unit_of(found->state);
         if (!unit.empty()) {
-            return fail(EEXIST, "'{}' runs already: {} is served by {} (pid {})", options->name,
-                        found->state.device, unit, found->state.pid);
+            return fail(EEXIST, "'{}' runs already: {} is served by {} (pid {}); stop that first",
+                        options->name, found->state.device, unit, found->state.pid);
         }
         request.recover_name = options->name;
         request.take_over = true;

@@ -23,8 +23,10 @@ Status wait_for(int socket, short events, const Deadline& deadline) {
         pollfd poll_fd{socket, events, 0};
         const int ready = ::poll(&poll_fd, 1, deadline.poll_timeout_ms());
         if (ready > 0) return {};
-        if (ready == 0) return fail(ETIMEDOUT, "the other server does not answer");
-        if (errno != EINTR) return fail_errno(errno, "poll");
+        if (ready == 0) {
+            return fail(ETIMEDOUT, "the other server does not answer; see ringloop list");
+        }
+        if (errno != EINTR) return fail_errno(errno, "cannot wait for the other server");
     }
 }
 
@@ -70,7 +72,7 @@ Status receive_batch(int socket, std::vector<UniqueFd>& files) {
         return fail(EMFILE, "too many descriptors for this process; raise its limit (ulimit -n)");
     }
     if (count > 0) return {};
-    return fail(EPIPE, "the other server sends no descriptors");
+    return fail(EPIPE, "the other server sends no descriptors; detach and attach");
 }
 
 }  // namespace
@@ -89,14 +91,16 @@ Status send_files(int socket, std::span<const int> files, const Deadline& deadli
 
 Result<std::vector<UniqueFd>> receive_files(int socket, std::size_t count,
                                             const Deadline& deadline) {
-    if (count > files_max) return fail(EMFILE, "{} descriptors are too many", count);
+    if (count > files_max) {
+        return fail(EMFILE, "{} descriptors are too many; detach and attach", count);
+    }
     std::vector<UniqueFd> files;
     while (files.size() < count) {
         TRY(wait_for(socket, POLLIN, deadline));
         TRY(receive_batch(socket, files));
     }
     if (files.size() == count) return files;
-    return fail(EBADMSG, "the other server sends more descriptors than it said");
+    return fail(EBADMSG, "the other server sends more descriptors than it said; detach and attach");
 }
 
 }  // namespace ringloop::control

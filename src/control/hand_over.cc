@@ -48,14 +48,18 @@ Result<std::vector<nbd::CarriedClient>> clients_in(int file) {
     struct stat status{};
     if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode) ||
         static_cast<u64>(status.st_size) > carried_file_bytes_max) {
-        return fail(EBADMSG, "what the old server says of its clients is no file");
+        return fail(EBADMSG,
+                    "what the old server says of its clients is no file; detach and attach");
     }
     std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
     for (std::size_t done = 0; done < bytes.size();) {
         const ssize_t got =
             ::pread(file, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return fail(EBADMSG, "what the old server says of its clients is cut short");
+        if (got <= 0) {
+            return fail(EBADMSG,
+                        "what the old server says of its clients is cut short; detach and attach");
+        }
         done += static_cast<std::size_t>(got);
     }
     return nbd::decode_carried(bytes);
@@ -177,7 +181,9 @@ Result<std::optional<Estate>> Predecessor::ask(bool force) {
     const auto answer = conversation_.answer(Deadline(answer_timeout_of_old_ms));
     if (!answer) return std::unexpected(answer.error());
     const auto told = *answer ? parse_json(**answer) : std::nullopt;
-    if (!told || !told->is_object()) return fail(EIO, "its server ended without an answer");
+    if (!told || !told->is_object()) {
+        return fail(EIO, "its server ended without an answer; see ringloop list");
+    }
     if (told->contains("error") && (*told)["error"].is_string()) {
         return fail(EBUSY, "{}", (*told)["error"].get<std::string>());
     }
@@ -212,7 +218,8 @@ Result<Estate> Predecessor::receive(const json& facts) const {
         estate.clients.push_back({files.take(), std::move(client)});
     }
     if (files.ran_out() || files.left() > 0) {
-        return fail(EBADMSG, "its server hands over something else than it says");
+        return fail(EBADMSG,
+                    "its server hands over something else than it says; detach and attach");
     }
     estate.counts = {.accepted = number_in(facts, "accepted"),
                      .handshakes_failed = number_in(facts, "handshakes_failed"),

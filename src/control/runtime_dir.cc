@@ -143,7 +143,8 @@ Result<NameLock> RuntimeDir::adopt_lock(const std::string& name, UniqueFd fd) co
         ::fcntl(fd.get(), F_OFD_SETLK, &range) == 0) {
         return NameLock(name, std::move(fd));
     }
-    return fail(EBADF, "'{}': what its server gave is not the lock of that name", name);
+    return fail(EBADF, "'{}': what its server gave is not the lock of that name; detach and attach",
+                name);
 }
 
 Result<NameLock> RuntimeDir::lock_first_free(const std::string& prefix) const {

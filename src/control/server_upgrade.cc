@@ -173,7 +173,9 @@ Bequest Server::bequest(u64 held_since_ns) {
 Status Server::find_predecessor() {
     const std::string& name = request_.recover_name;
     auto state = directory_.read_state(name);
-    if (!state && state.error().number == ENOENT) return fail(ENOENT, "no device named '{}'", name);
+    if (!state && state.error().number == ENOENT) {
+        return fail(ENOENT, "no device named '{}'; see ringloop list", name);
+    }
     if (!state) return std::unexpected(std::move(state).error());
     auto predecessor = Predecessor::find(directory_, name);
     if (!predecessor) {

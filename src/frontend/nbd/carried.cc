@@ -43,7 +43,8 @@ bool is_good(const ClientHead& head) {
 }
 
 std::unexpected<Error> malformed() {
-    return fail(EBADMSG, "what the old server says of its clients cannot be read");
+    return fail(EBADMSG,
+                "what the old server says of its clients cannot be read; detach and attach");
 }
 
 }  // namespace
@@ -72,7 +73,8 @@ Result<std::vector<CarriedClient>> decode_carried(Bytes bytes) {
     if (!reader.take(head) || head.magic != carried_magic) return malformed();
     if (head.format != carried_format) {
         return fail(EPROTONOSUPPORT,
-                    "the old server describes its clients in form {}, this ringloop knows form {}",
+                    "the old server describes its clients in form {}, this ringloop knows form {}; "
+                    "detach and attach",
                     u32{head.format}, carried_format);
     }
     std::vector<CarriedClient> clients;

@@ -28,6 +28,9 @@ ROWS["src/cli/arguments.cc"] = [
         "--metrics",
         "--stdio", "is one connection", "no --transport",
         Run("serve --stdio --charge issuer image", code=2)),
+    Row("--take-over is of --recover, --force of --take-over",
+        "--take-over", "is of --recover", "see ringloop serve --help",
+        Run("serve --take-over image", code=2)),
     Row("name the devices, or give --all",
         "recover", "name the devices", "or give --all",
         Run("recover", code=2)),
@@ -146,6 +149,12 @@ ROWS["src/cli/resize.cc"] = [
         Run("resize disk", before="strange '{}'")),
 ]
 
+ROWS["src/cli/serve.cc"] = [
+    Row("'{}' runs already: {} is served by {} (pid {}); stop that first",
+        "'{}'", "runs already", "stop that first",
+        Cannot("it needs a service manager whose unit serves it")),
+]
+
 ROWS["src/cli/set.cc"] = [
     Row("{}: cannot be looked up, and the device keeps the image it has",
         "loop", "Too many levels", "see where its symbolic links lead",
@@ -213,15 +222,15 @@ ROWS["src/cli/up.cc"] = [
             before='conf disk "image = $PWD/image" "transport = socket"; "$RINGLOOP" up disk '
                    ">first",
             code=0)),
+    Row("'{}' is attached already, as {}, and left to {}",
+        "'{}'", "is attached already", NoRemedy("nothing is wrong: it says as what, and by whom"),
+        Cannot("it needs a service manager whose unit serves it")),
 ]
 
 ROWS["src/cli/upgrade.cc"] = [
     Row("{}: its server died: ringloop recover {}",
         "s.sock", "its server died", "ringloop recover disk",
         Run("upgrade disk", before="dead")),
-    Row("{}; its users wait for ringloop recover {}",
-        "{}", "{}", "its users wait for ringloop recover {}",
-        Cannot("the server that follows would have to fail after the one before it has gone")),
 ]
 
 ROWS["src/cli/verify.cc"] = [

@@ -2,6 +2,20 @@ from row import ERRNO, OUT, Cannot, NoRemedy, Part, Row, Run, Test
 
 ROWS = {}
 
+# Who takes everything that an upgrade gives and goes away is told of in the log.
+GIVES_UP = r"""python3 - <<'NEXT'
+import os, socket
+server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server.connect(os.environ["RINGLOOP_RUNTIME_DIR"] + "/disk.sock")
+server.send(b'{"verb": "upgrade", "format": 1}')
+server.recv(1 << 16)  # what it gives
+server.recv(1)  # comes with the descriptors
+NEXT
+log=$RINGLOOP_RUNTIME_DIR/disk.log
+wait_until 10 grep -q " stays " "$log"
+grep " stays " "$log" >&2
+exit 1"""
+
 ROWS["src/control/export_options.cc"] = [
     Row("{}: {} bytes at the most",
         "--description", "bytes at the most", "bytes at the most",
@@ -45,6 +59,35 @@ ROWS["src/control/export_options.cc"] = [
         Run("attach --tls maybe --nbd unix:s.sock image")),
 ]
 
+ROWS["src/control/file_passing.cc"] = [
+    Row("the other server does not answer; see ringloop list",
+        "the other server", "does not answer", "see ringloop list",
+        Cannot("it needs a server that is stopped for 15 s while it is replaced")),
+    Row("cannot wait for the other server",
+        "the other server", ERRNO, ERRNO,
+        OUT),
+    Row("cannot pass descriptors",
+        "descriptors", ERRNO, ERRNO,
+        OUT),
+    Row("cannot receive descriptors",
+        "descriptors", ERRNO, ERRNO,
+        OUT),
+    Row("too many descriptors for this process; raise its limit (ulimit -n)",
+        "s.sock", "too many descriptors", "ulimit -n",
+        Run("", before="served $(seq -f '--nbd unix:%.0f.sock' 40)",
+            shell='ulimit -n 64; exec "$RINGLOOP" upgrade disk')),
+    Row("the other server sends no descriptors; detach and attach",
+        "s.sock", "sends no descriptors", "detach and attach",
+        Run("upgrade disk", before="strange '{\"hand_over\": {\"format\": 1, \"files\": 1}}'")),
+    Row("{} descriptors are too many; detach and attach",
+        "s.sock", "1000000 descriptors are too many", "detach and attach",
+        Run("upgrade disk",
+            before="strange '{\"hand_over\": {\"format\": 1, \"files\": 1000000}}'")),
+    Row("the other server sends more descriptors than it said; detach and attach",
+        "the other server", "more descriptors than it said", "detach and attach",
+        Cannot("FilePassing.WhatIsNotThatManyIsRefused brings it about and looks at its errno")),
+]
+
 ROWS["src/control/files.cc"] = [
     Row("{}",
         "{}", ERRNO, ERRNO,
@@ -58,13 +101,43 @@ ROWS["src/control/files.cc"] = [
 ]
 
 ROWS["src/control/hand_over.cc"] = [
-    Row("{}: {}",
-        how=Part("carries what became of the question to its server")),
+    Row("memfd_create",
+        "s.sock", "Cannot allocate memory", "free memory",
+        Run("upgrade disk", before="without memfd_create:ENOMEM served")),
+    Row("cannot describe the clients",
+        "the clients", ERRNO, ERRNO,
+        OUT),
+    Row("what the old server says of its clients is no file; detach and attach",
+        "s.sock", "says of its clients is no file", "detach and attach",
+        Run("upgrade disk", before="strange '{\"hand_over\": {\"format\": 1}}'")),
+    Row("what the old server says of its clients is cut short; detach and attach",
+        "the old server", "is cut short", "detach and attach",
+        Cannot("it needs a file that shrinks while it is read")),
+    Row("the next server does not say that it is ready",
+        "the next server",
+        "does not say that it is ready",
+        NoRemedy("what the log has; the next server tells whoever upgrades what is wrong"),
+        Cannot("it needs a server that is stopped for 15 s while it starts")),
+    Row("the next server has given up",
+        "s.sock",
+        "the next server has given up",
+        NoRemedy("what the log has; the next server tells whoever upgrades what is wrong"),
+        Run("", before="served", shell=GIVES_UP, begin="20")),
+    Row("its server ended without an answer; see ringloop list",
+        "s.sock", "ended without an answer", "see ringloop list",
+        Run("upgrade disk", before="strange 'no object'")),
     Row("{}",
         how=Part("carries the answer of its server")),
-    Row("{}: its server does not end; see ringloop list",
-        "{}", "its server does not end", "see ringloop list",
-        Cannot("it needs a server that says yes and stays")),
+    Row("its server hands over in a form that this ringloop does not know; detach and attach, or "
+        "upgrade by a newer ringloop",
+        "s.sock", "in a form that this ringloop does not know", "detach and attach",
+        Run("upgrade disk", before="strange '{\"hand_over\": {\"format\": 99}}'")),
+    Row("its server hands over something else than it says; detach and attach",
+        "its server", "something else than it says", "detach and attach",
+        Cannot("it needs a server of this form that counts its own descriptors wrong")),
+    Row("the old server does not end; see ringloop list",
+        "the old server", "does not end", "see ringloop list",
+        Cannot("it needs a server that says yes and stays for a minute")),
 ]
 
 ROWS["src/control/harden.cc"] = [

@@ -2,6 +2,64 @@ from row import ERRNO, OUT, Cannot, NoRemedy, Part, Row, Run, Test
 
 ROWS = {}
 
+# A client of "disk" that asks for more than a socket holds, and takes 16 bytes of it.
+TAKES_NO_REPLIES = r"""served; python3 - <<'CLIENT' & wait_until 10 test -e ready
+import os, signal, socket, struct
+client = socket.socket(socket.AF_UNIX)
+client.connect("s.sock")
+client.recv(18, socket.MSG_WAITALL)
+client.sendall(struct.pack(">I8sII", 1, b"IHAVEOPT", 1, 0))  # EXPORT_NAME
+client.recv(134, socket.MSG_WAITALL)
+client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 0, 0, 1 << 20) * 64)
+client.recv(16, socket.MSG_WAITALL)
+with open("draft", "w", encoding="ascii") as ready:
+    ready.write(str(os.getpid()))
+os.rename("draft", "ready")
+signal.pause()
+CLIENT
+:"""
+
+
+def recovered(field):
+    """A device that is recovered from a state that has this field, too."""
+    return (f"dead; sed -i 's/\"name\":/{field}, &/' \"$RINGLOOP_RUNTIME_DIR/disk.json\"; "
+            '"$RINGLOOP" recover disk')
+
+
+ROWS["src/control/on_error.cc"] = [
+    Row("a {} ({}), at {}",
+        how=Part("the failure in what status shows of a device that has stopped or waits")),
+    Row("{} for room on the image's file system: the first was {}",
+        "the image's file system",
+        "for room",
+        NoRemedy("what status shows; the log has the way out"),
+        Test("unit StopAndPause.are_taken_over_and_kept_from_the_server_before")),
+    Row("resume: not true or false",
+        "resume",
+        "not true or false",
+        NoRemedy("told to a program that asks it, which ringloop does not"),
+        Run("", before="served", shell="ask '{\"verb\": \"set\", \"resume\": 1}'")),
+    Row("{}: {}",
+        how=Part("carries why --on-error pause does not fit this device")),
+    Row("{}: cannot go on: a sync failed, and what was written may be lost; detach it, check the "
+        "storage below, and attach the image again",
+        "s.sock", "a sync failed", "attach the image again",
+        Run("set disk --resume", before=recovered('\\"poisoned\\": true'))),
+    Row("{}: on errors: {}{}\n",
+        how=Part("nothing is wrong: what set says it has changed")),
+    Row("goes on; nothing was wrong",
+        how=Part("nothing is wrong: what set says it has changed")),
+    Row("what waited for room is tried again",
+        how=Part("nothing is wrong: what set says it has changed")),
+    Row("goes on; was {}",
+        how=Part("nothing is wrong: what set says it has changed")),
+    Row("the first change that failed was {}",
+        "the first change",
+        "that failed was {}",
+        NoRemedy("what status shows; the log has the way out"),
+        Test("unit StopAndPause.are_taken_over_and_kept_from_the_server_before")),
+]
+
 ROWS["src/control/options.cc"] = [
     Row("--workers {} and --queues {}: each queue needs a worker of its own; use at least "
         "--workers {}, or --queues {}",
@@ -29,6 +87,10 @@ ROWS["src/control/options.cc"] = [
     Row("--lane-idle {}: use 1 to {} seconds",
         "--lane-idle 0", "use 1 to", "use 1 to",
         Run("attach --lane-idle 0 image")),
+    Row("--on-error pause needs --queues 1 with the kernel's nbd driver, which sends slow requests "
+        "again on another of its connections",
+        "--on-error pause", "sends slow requests again", "needs --queues 1",
+        Run("attach --on-error pause --transport nbd --queues 2 image")),
     Row("no image given; name one",
         "no image given", "no image given", "name one",
         Cannot("the parser of arguments asks for it first; a program that calls check_options "
@@ -51,6 +113,9 @@ ROWS["src/control/options.cc"] = [
     Row("--transport={}: use auto, ublk, nbd or socket",
         "--transport=pigeon", "pigeon", "use auto",
         Run("attach --transport pigeon image")),
+    Row("--on-error {}: use report, stop or pause",
+        "--on-error maybe", "maybe", "use report, stop or pause",
+        Run("attach --on-error maybe image")),
 ]
 
 ROWS["src/control/overlap.cc"] = [
@@ -126,6 +191,9 @@ ROWS["src/control/runtime_dir.cc"] = [
     Row("{}/{} is replaced again and again; is something else using it?",
         "{}", "{}/{} is replaced again and again", "is something else using it?",
         Cannot("it needs somebody who replaces the file again and again")),
+    Row("'{}': what its server gave is not the lock of that name; detach and attach",
+        "'{}'", "is not the lock of that name", "detach and attach",
+        Cannot("it needs somebody who replaces the file of the lock during an upgrade")),
     Row("{}0 to {}{} are all in use: detach one",
         "{}", "{}0 to {}{} are all in use", "detach one",
         Cannot("it needs thousands of devices")),
@@ -163,14 +231,6 @@ ROWS["src/control/serve_stdio.cc"] = [
 ROWS["src/control/server.cc"] = [
     Row("{}",
         how=Part("carries what a fault is, to the log")),
-    Row("{}: runs in the foreground, so whoever started it has to start the next one: of "
-        "ringloop@NAME.service, systemctl kill -s KILL does",
-        "{}", "runs in the foreground", "systemctl kill",
-        Test("blackbox a_server_is_replaced_while_it_serves.sh")),
-    Row("{}: connected clients would be cut off ({}); disconnect them, or give --force if they "
-        "connect again by themselves",
-        "{}", "connected clients would be cut off", "or give --force",
-        Test("blackbox a_server_is_replaced_while_it_serves.sh")),
     Row("{} is still in use: {}",
         "{}",
         "is still in use: {}",
@@ -241,6 +301,49 @@ ROWS["src/control/server_start.cc"] = [
         Cannot("the end of whoever waits is the end of what he reads")),
 ]
 
+ROWS["src/control/server_upgrade.cc"] = [
+    Row("{}: clients with TLS would be cut off ({}), their keys cannot leave this server; "
+        "disconnect them, or give --force if they connect again by themselves",
+        "{}", "their keys cannot leave this server", "disconnect them, or give --force",
+        Test("blackbox clients_are_known_by_their_keys.sh")),
+    Row("{}: requests of clients wait for room on the image's filesystem ({}); make room and "
+        "upgrade again, or give --force if they connect again by themselves",
+        "{}", "wait for room on the image's filesystem", "make room and upgrade again",
+        Cannot("it needs a filesystem that is full, and a client that writes to it")),
+    Row("{}: clients that take no replies, or send a request in half, would be cut off ({}); "
+        "upgrade again, or give --force if they connect again by themselves",
+        "s.sock", "take no replies", "upgrade again, or give --force",
+        Run("upgrade disk", before=TAKES_NO_REPLIES)),
+    Row("{}: runs in the foreground, so whoever started it has to start the next one: of "
+        "ringloop@NAME.service, systemctl reload does",
+        "{}", "runs in the foreground", "systemctl reload",
+        Test("blackbox a_server_is_replaced_while_it_serves.sh")),
+    Row("{}: its server (pid {}) does not know in which form that ringloop wants it; detach and "
+        "attach, or upgrade to a version in between",
+        "s.sock", "does not know in which form", "detach and attach",
+        Run("", before="served", shell="ask '{\"verb\": \"upgrade\", \"format\": 99}'")),
+    Row("{}: connected clients would be cut off ({}); disconnect them, or give --force if they "
+        "connect again by themselves",
+        "s.sock", "connected clients would be cut off (1)", "or give --force",
+        Run("", before=TAKES_NO_REPLIES, shell="ask '{\"verb\": \"upgrade\"}'")),
+    Row("{} stays with this server: {}",
+        how=Part("what the log has of an upgrade that failed, with what is wrong behind it")),
+    Row("no device named '{}'; see ringloop list",
+        "'disk'", "no device named", "see ringloop list",
+        Run("serve --recover disk --take-over")),
+    Row("{}: {}; see ringloop list, and ringloop recover {} if its server died",
+        "s.sock", "cannot reach the server", "ringloop recover disk",
+        Run("serve --recover disk --take-over", before="dead")),
+    Row("{}",
+        how=Part("carries what is wrong between the two servers, with the name of the device")),
+    Row("{}: its server ended and gave nothing; ringloop recover {}",
+        "{}", "its server ended and gave nothing", "ringloop recover {}",
+        Cannot("it needs a server of an older ringloop, which only ends")),
+    Row("{}: was changed meanwhile; upgrade again",
+        "{}", "was changed meanwhile", "upgrade again",
+        Cannot("it needs a change of the device at the right moment")),
+]
+
 ROWS["src/control/set.cc"] = [
     Row("lane_idle_s: not a number of 1 to {}",
         "lane_idle_s",
@@ -253,7 +356,7 @@ ROWS["src/control/set.cc"] = [
         NoRemedy("told to a program that asks it, which ringloop does not"),
         Run("", before="served", shell="ask '{\"verb\": \"set\", \"reap_lanes\": 1}'")),
     Row("nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, --backing-file, "
-        "--direct-io, --read-only or --size",
+        "--direct-io, --read-only, --size, --on-error or --resume",
         "set", "nothing to set", "give --policy",
         Run("set disk", code=2)),
     Row("--size and a change of the image are two steps: one at a time",

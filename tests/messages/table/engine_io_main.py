@@ -23,6 +23,22 @@ ROWS["src/engine/device.cc"] = [
         "device was in use; check the file system under it",
         "{}", "a sync failed", "check the file system under it",
         Test("guest an-image-whose-server-dies-is-let-go.sh")),
+    Row("{}: stopped: a {} failed: {}; reads go on, everything else fails: see to the image, then "
+        "ringloop set TARGET --resume",
+        "{}", "a {} failed: {}", "ringloop set TARGET --resume",
+        Cannot("a_device_stops_at_the_first_failure.sh brings it about and looks at the status")),
+    Row("{}: had stopped before this server took over: see to the image, then ringloop set TARGET "
+        "--resume",
+        "image: had stopped", "before this server took over", "ringloop set TARGET --resume",
+        Run("",
+            before="dead; sed -i 's/\"name\":/\"stopped_reason\": \"a write failed\", &/' "
+                   '"$RINGLOOP_RUNTIME_DIR/disk.json"; "$RINGLOOP" recover disk',
+            shell='grep " had stopped " "$RINGLOOP_RUNTIME_DIR/disk.log" >&2; exit 1',
+            begin="20")),
+    Row("{}: paused: a {} found no room: {}; it waits, and so does every other that finds none: "
+        "free some, or end the wait with ringloop set TARGET --on-error report",
+        "{}", "found no room", "ringloop set TARGET --on-error report",
+        Cannot("a_write_without_room_waits_for_it.sh brings it about and looks at how it begins")),
 ]
 
 ROWS["src/engine/dispatch.cc"] = [

@@ -2,6 +2,16 @@ from row import OUT, PEER, PEER_TOLD, Cannot, NoRemedy, Part, Row, Run, Test
 
 ROWS = {}
 
+ROWS["src/frontend/nbd/carried.cc"] = [
+    Row("what the old server says of its clients cannot be read; detach and attach",
+        "the old server", "cannot be read", "detach and attach",
+        Cannot("Carried.NothingIsBelieved has what such a server would say")),
+    Row("the old server describes its clients in form {}, this ringloop knows form {}; detach and "
+        "attach",
+        "the old server", "this ringloop knows form {}", "detach and attach",
+        Cannot("Carried.AnotherVersionIsRefusedByName brings it about and looks for its number")),
+]
+
 ROWS["src/frontend/nbd/connection.cc"] = [
     Row("the client left during the handshake",
         "the client", "the client left during the handshake", PEER_TOLD,
