@@ -110,8 +110,8 @@ Status check(const Verify& command, const Part& part, const Scrubbed& found) {
 
 Result<Scrubbed> read_all(const Part& part, const Part* other) {
     if (other && other->range.length != part.range.length) {
-        return fail(EINVAL, "{} has {} bytes and {} has {}; give two of one size",
-                    part.image.path, part.range.length, other->image.path, other->range.length);
+        return fail(EINVAL, "{} has {} bytes and {} has {}; give two of one size", part.image.path,
+                    part.range.length, other->image.path, other->range.length);
     }
     Progress progress("verify", part.range.length);
     return backing::scrub(part.image, part.range, other ? &other->image : nullptr,

@@ -46,6 +46,7 @@ private:
     Status claim_dead_device();
     Status find_predecessor();
     Status take_estate();
+    Status end_predecessor(bool replaced);
     Status replace_predecessor();
     void adopt_state();
     std::string about_device(const std::string& message) const;

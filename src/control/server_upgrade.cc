@@ -195,7 +195,7 @@ Status Server::take_estate() {
     auto estate = predecessor_->ask(request_.force);
     if (!estate) return fail(estate.error().number, "{}", about_device(estate.error().message));
     if (!*estate) {
-        TRY(predecessor_->replace(false));
+        TRY(end_predecessor(false));
         return fail(ESTALE, "{}: its server ended and gave nothing; ringloop recover {}",
                     state_.device, state_.name);
     }
@@ -217,10 +217,16 @@ Status Server::take_estate() {
     return {};
 }
 
+Status Server::end_predecessor(bool replaced) {
+    const Status ended = predecessor_->replace(replaced);
+    if (ended) return {};
+    return fail(ended.error().number, "{}", about_device(ended.error().message));
+}
+
 // The old server ends; there is no way back.
 Status Server::replace_predecessor() {
     if (!predecessor_) return {};
-    TRY(predecessor_->replace(true));
+    TRY(end_predecessor(true));
     predecessor_.reset();
     return listen_for_metrics();
 }

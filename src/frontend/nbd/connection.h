@@ -128,8 +128,8 @@ private:
     bool draining_ = false;
     bool parking_ = false;
     bool receive_cancelled_ = false;  // by receive_cancel, and neither has come back to say so
-    bool input_ended_ = false;  // the client sends no more
-    bool hung_up_ = false;      // the same, though not all that it sent has been read
+    bool input_ended_ = false;        // the client sends no more
+    bool hung_up_ = false;            // the same, though not all that it sent has been read
     std::string_view closing_reason_;
     const Export offered_;  // as it was when the client came
     std::unique_ptr<Negotiation> negotiation_;
