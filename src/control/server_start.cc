@@ -129,10 +129,10 @@ Status Server::claim_dead_device() {
         return fail(ENOENT, "no device named '{}'; see ringloop list", name);
     }
     if (!state) return std::unexpected(std::move(state).error());
-    // Whoever looks sees that there is a server, and has to see too that it serves nobody yet.
+    // Whoever looks sees that there is a server, and has to see too that it serves nobody yet. The
+    // pid stays the dead one's: by it the kernel's device is known to be this one.
     if (state->phase == Phase::live) {
         state->phase = Phase::recovering;
-        state->pid = ::getpid();
         TRY(directory_.write_state(*state));
     }
     if (!wait_until(Deadline(dead_requests_timeout_ms),

@@ -3,7 +3,7 @@
 # timeout: 240
 # A block device under a load that reads back every block: its image gets another name, is opened
 # direct and buffered, dispatched in another way and by more or fewer workers, and no request
-# notices. Then it is made read-only and writable again. CHANGES (16 unless set) of each transport:
+# notices. Then it is made read-only and writable again. CHANGES (8 unless set) of each transport:
 #   tests/vm/run.py --timeout 3600 --command \
 #       'CHANGES=5000 bash /tree/tests/vm/tests/an-image-changes-under-a-block-device.sh'
 source "$(dirname "$0")/../lib.sh"
@@ -14,7 +14,7 @@ quantile() { # PERCENT COUNT
 }
 
 change_under_load() {
-    local count=${CHANGES:-16} change answer words held names=("$image" "$image.other")
+    local count=${CHANGES:-8} change answer words held names=("$image" "$image.other")
     ln "${names[@]}"
     : >pauses
     begin_load
