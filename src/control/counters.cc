@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "control/json_fields.h"
+
 namespace ringloop::control {
 namespace {
 
@@ -38,16 +40,6 @@ json sparse(const HistogramView& histogram) {
         pairs.push_back(histogram.counts[index]);
     }
     return pairs;
-}
-
-u64 number_in(const json& object, const char* field) {
-    const auto found = object.find(field);
-    return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
-}
-
-std::string text_in(const json& object, const char* field) {
-    const auto found = object.find(field);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 HistogramView parse_sparse(const json& object) {

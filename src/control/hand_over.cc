@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/file_passing.h"
+#include "control/json_fields.h"
 #include "control/state.h"
 #include "control/wait.h"
 
@@ -133,11 +134,6 @@ private:
     std::size_t next_ = 0;
     bool ran_out_ = false;
 };
-
-u64 number_in(const json& object, const char* field) {
-    const auto found = object.find(field);
-    return found != object.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
-}
 
 std::vector<Listening> listeners_in(const json& facts, Files& files) {
     std::vector<Listening> listeners;

@@ -6,6 +6,7 @@
 #include "control/block_node.h"
 #include "control/flush.h"
 #include "control/holders.h"
+#include "control/json_fields.h"
 
 namespace ringloop::control {
 namespace {
@@ -69,11 +70,6 @@ Status exchange(const backing::Backing::Other& other, const ImageParts& parts,
 
 std::string direct_text(bool direct, const std::string& reason) {
     return direct ? "direct I/O" : "buffered" + (reason.empty() ? "" : " (" + reason + ")");
-}
-
-std::string text_in(const json& answer, const char* field) {
-    const auto found = answer.find(field);
-    return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 std::optional<bool> flag_in(const json& answer, const char* field) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/errno.h"
+#include "control/json_fields.h"
 
 namespace ringloop::control {
 namespace {
@@ -11,11 +12,6 @@ namespace {
 using engine::Device;
 using engine::OnError;
 using nlohmann::json;
-
-std::string text_in(const json& answer, const char* field) {
-    const auto found = answer.find(field);
-    return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
-}
 
 std::string cause_text(const Device::Incident& incident) {
     return fmt::format("a {} ({}), at {}", engine::name_of(incident.op), describe(incident.error),
