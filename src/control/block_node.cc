@@ -108,6 +108,12 @@ Status set_read_only(const std::string& device, bool read_only) {
                 device);
 }
 
+void forget_read_only(const std::string& device) {
+    const int value = 0;
+    const UniqueFd disk(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (disk) ::ioctl(disk.get(), BLKROSET, &value);
+}
+
 bool write_setting(const std::string& path, const std::string& value) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd &&

@@ -28,6 +28,10 @@ void use_no_scheduler(const std::string& device);
 // on. EROFS: the driver made the disk read-only with a flag of its own, which stays.
 Status set_read_only(const std::string& device, bool read_only);
 
+// Takes back what set_read_only(device, true) said of the disk. Some disks live on without an image
+// (/dev/nbd0), and keep it. A disk that cannot be opened keeps it too.
+void forget_read_only(const std::string& device);
+
 // Writes one value to a file of /sys. False where there is none, or it is refused.
 bool write_setting(const std::string& path, const std::string& value);
 

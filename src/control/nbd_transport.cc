@@ -71,11 +71,9 @@ bool was_taken(const UniqueFd& socket) {
 }
 
 // Opening a device that is not connected makes the kernel look for partitions, and find none: it
-// does not remove the old ones by itself.
-void drop_partitions(u32 index) {
-    const UniqueFd fd(
-        ::open(nbd::kernel_device_path(index).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-}
+// does not remove the old ones by itself. Nor does it take back BLKROSET, so that the next device
+// of this number would be read-only.
+void drop_leftovers(u32 index) { forget_read_only(nbd::kernel_device_path(index)); }
 
 // The disk keeps what it was connected with, so the image must still be what it was.
 Status check_same_disk(const DeviceState& state, u32 index, const TransportContext& context) {
@@ -211,6 +209,7 @@ Status NbdTransport::bring_up() {
     const u64 resend = links_.size() > 1 ? resend_ms_of_several : resend_ms;
     write_setting(directory_of(index_) + "/queue/io_timeout", fmt::format("{}", resend));
     use_no_scheduler(device_path());
+    forget_read_only(device_path());  // of whoever had this number before
     return wait_for_nodes(device_path());
 }
 
@@ -306,7 +305,7 @@ Status NbdTransport::remove() {
     // Whoever has it open, a detach that waits for us for instance, keeps it in use; to nobody's
     // advantage.
     if (wait_until(Deadline(free_timeout_ms), [this] { return !is_taken(index_); })) {
-        drop_partitions(index_);
+        drop_leftovers(index_);
     }
     return {};
 }
@@ -339,7 +338,7 @@ bool nbd_device_exists(const DeviceState& state) {
 bool nbd_device_is_gone(const DeviceState& state) {
     if (nbd_device_exists(state)) return false;
     const auto index = nbd::kernel_device_index(state.device);
-    if (index && !is_taken(*index)) drop_partitions(*index);
+    if (index && !is_taken(*index)) drop_leftovers(*index);
     return true;
 }
 
@@ -348,7 +347,7 @@ Status remove_nbd_remains(const DeviceState& state) {
     if (!index) return fail(EINVAL, "{}: not an nbd device", state.device);
     TRY(nbd::kernel_disconnect(*index));
     if (wait_until(Deadline(free_timeout_ms), [&] { return !nbd_device_exists(state); })) {
-        drop_partitions(*index);
+        drop_leftovers(*index);
     }
     return {};
 }

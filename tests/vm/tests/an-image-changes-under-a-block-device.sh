@@ -100,6 +100,15 @@ for transport in ublk nbd; do
     assert_eq "$(blockdev --getro "$device")" 1 "the kernel's flag"
     assert_eq "$(status_value "$device" read_only)" true
     detach "$device"
+
+    # The next device of that number is writable, whatever had been said of the last one.
+    attach --transport "$transport" "$image"
+    assert_eq "$(blockdev --getro "$device")" 0 "the kernel's flag"
+    dd if=/dev/zero of="$device" bs=4096 count=1 oflag=direct status=none
+    "$RINGLOOP" set "$device" --read-only on
+    kill_server "$device"
+    detach "$device"
+    [[ ! -b $device ]] || assert_eq "$(blockdev --getro "$device")" 0 "of no device"
     rm -f "$image"*
     # The driver of nbd says of each detach that it shuts down its sockets.
     complaints=$(dmesg_errors_since "$mark" | grep -v "nbd[0-9]*: shutting down sockets$" || true)
