@@ -17,5 +17,10 @@ has_size 2097152 || die "it took a size that no device can have"
 truncate -s 4M image
 wait_until 20 has_size 4194304
 assert_eq "$(grep -c warning "$RINGLOOP_RUNTIME_DIR/socket0.log")" 1 "warnings about one trouble"
+
+assert_match "$("$RINGLOOP" set socket0 --watch-size off)" "watch size: off now, on before" "set"
+truncate -s 5M image
+assert_match "$("$RINGLOOP" set socket0 --watch-size on)" "watch size: on now, off before" "set"
+wait_until 20 has_size 5242880
 "$RINGLOOP" detach --all
 assert_nothing_left

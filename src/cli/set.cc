@@ -96,9 +96,9 @@ int run(const Set& command) {
     }
     std::string text = control::image_text(answer, device);
     if (command.change.resize) text += size_text(answer, device);
-    text += control::on_error_text(answer, device);
-    const bool beyond_dispatching =
-        command.change.image.any() || command.change.resize || command.change.on_error.any();
+    text += control::on_error_text(answer, device) + control::upkeep_text(answer, device);
+    const bool beyond_dispatching = command.change.image.any() || command.change.resize ||
+                                    command.change.on_error.any() || command.change.upkeep.any();
     if (text.empty() && beyond_dispatching) {
         return report({EIO, device +
                                 ": its server is older than this change; detach it and attach the "

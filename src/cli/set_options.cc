@@ -3,6 +3,16 @@
 #include "base/size.h"
 
 namespace ringloop::cli {
+namespace {
+
+Status read_switch(const std::string& text, const char* option, std::optional<bool>& on) {
+    if (text.empty()) return {};
+    if (text != "on" && text != "off") return fail(EINVAL, "{} {}: use on or off", option, text);
+    on = text == "on";
+    return {};
+}
+
+}  // namespace
 
 void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts) {
     verb.add_option("--backing-file", texts.backing_file,
@@ -15,6 +25,9 @@ void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts) {
                     "report, stop or pause: what follows a failed write");
     verb.add_flag("--resume", change.on_error.resume,
                   "go on after a stop, and try again now what waits for room");
+    verb.add_option("--autoclear", texts.autoclear,
+                    "on or off: ends when whoever uses it now, or next, has gone");
+    verb.add_option("--watch-size", texts.watch_size, "on or off: follows the size of the image");
     verb.add_flag("--force", change.image.force,
                   "another image, or read-only, even under those who write");
 }
@@ -26,12 +39,9 @@ Status read_set_texts(const SetTexts& texts, control::Change& change) {
         if (!direct) return std::unexpected(direct.error());
         change.image.direct_io = *direct;
     }
-    if (!texts.read_only.empty()) {
-        if (texts.read_only != "on" && texts.read_only != "off") {
-            return fail(EINVAL, "--read-only {}: use on or off", texts.read_only);
-        }
-        change.image.read_only = texts.read_only == "on";
-    }
+    TRY(read_switch(texts.read_only, "--read-only", change.image.read_only));
+    TRY(read_switch(texts.autoclear, "--autoclear", change.upkeep.autoclear));
+    TRY(read_switch(texts.watch_size, "--watch-size", change.upkeep.watch_size));
     if (!texts.on_error.empty()) {
         const auto on_error = control::parse_on_error(texts.on_error);
         if (!on_error) return std::unexpected(on_error.error());

@@ -15,6 +15,8 @@ struct SetTexts {
     std::string read_only;
     std::string size;
     std::string on_error;
+    std::string autoclear;
+    std::string watch_size;
 };
 
 void add_set_options(CLI::App& verb, control::Change& change, SetTexts& texts);

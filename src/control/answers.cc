@@ -124,14 +124,17 @@ Result<json> set(const json& question, int fd, const LiveDevice& live) {
         log::info("{}", text.substr(0, text.size() - 1));
     }
     const DeviceState before = live.state;
+    TRY(change_upkeep(change->upkeep, live.upkeep, live.transports, live.state));
     const auto dispatched =
         change_dispatching(change->dispatching, live.device, live.shards, live.state);
     if (!dispatched) return std::unexpected(dispatched.error());
     LanesChanged changed = change_lane_idle(*change, live.keeper, live.state);
     change_on_error(change->on_error, live.device, live.shards, live.state);
     add_on_error_to(answer, change->on_error, before, live.state);
-    if (const std::string text = on_error_text(answer, live.state.device); !text.empty()) {
-        log::info("{}", text.substr(0, text.size() - 1));
+    add_upkeep_to(answer, change->upkeep, before, live.state);
+    for (const std::string& text :
+         {on_error_text(answer, live.state.device), upkeep_text(answer, live.state.device)}) {
+        if (!text.empty()) log::info("{}", text.substr(0, text.size() - 1));
     }
     if (before != live.state) TRY(live.directory.write_state(live.state));
     if (change->reap_lanes) changed.lanes_left = live.keeper->reap();

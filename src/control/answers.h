@@ -13,6 +13,7 @@
 #include "control/shard_threads.h"
 #include "control/state.h"
 #include "control/transports.h"
+#include "control/upkeep.h"
 #include "engine/device.h"
 
 namespace ringloop::control {
@@ -25,6 +26,7 @@ struct LiveDevice {
     engine::Device& device;
     Transports& transports;
     ShardThreads& shards;
+    Upkeep& upkeep;
     DeviceState& state;                // what the state file says; both change together
     cgroup::Keeper* keeper = nullptr;  // of its lanes; nullptr: I/O is charged to nobody else
     std::string charge_shortcoming{};  // why some is not, though it should be; empty otherwise

@@ -72,12 +72,6 @@ std::string direct_text(bool direct, const std::string& reason) {
     return direct ? "direct I/O" : "buffered" + (reason.empty() ? "" : " (" + reason + ")");
 }
 
-std::optional<bool> flag_in(const json& answer, const char* field) {
-    const auto found = answer.find(field);
-    if (found == answer.end() || !found->is_boolean()) return std::nullopt;
-    return found->get<bool>();
-}
-
 }  // namespace
 
 void ask_for(json& question, const ImageWanted& wanted) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/int.h"
@@ -16,6 +17,12 @@ inline u64 number_in(const nlohmann::json& object, const char* field) {
 inline std::string text_in(const nlohmann::json& object, const char* field) {
     const auto found = object.find(field);
     return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+inline std::optional<bool> flag_in(const nlohmann::json& object, const char* field) {
+    const auto found = object.find(field);
+    if (found == object.end() || !found->is_boolean()) return std::nullopt;
+    return found->get<bool>();
 }
 
 }  // namespace ringloop::control

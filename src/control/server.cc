@@ -73,13 +73,10 @@ Status Server::serve_until_told() {
 
 // True: the last user has gone, and the device shall go with them.
 bool Server::upkeep_ends_it() {
-    if (!upkeep_ || !upkeep_->clear()) return false;
-    if (options_.watch_size) follow_image_size();
-    if (!options_.autoclear) return false;
-    const auto clients = transports_.clients();
-    const Upkeep::Clients users =
-        clients ? Upkeep::Clients{clients->connections, clients->accepted} : Upkeep::Clients{};
-    if (!upkeep_->last_user_left(users)) return false;
+    if (!upkeep_->clear()) return false;
+    if (upkeep_->wanted().watch_size) follow_image_size();
+    if (!upkeep_->wanted().autoclear) return false;
+    if (!upkeep_->last_user_left(clients_of(transports_))) return false;
     log::info("the last user of {} has gone: detaching it", state_.device);
     return true;
 }
@@ -109,8 +106,7 @@ void Server::follow_image_size() {
 
 // Everything but the control socket.
 Result<UniqueFd> Server::watch_others() const {
-    std::vector<int> fds = {signals_.fd(), attention_.fd()};
-    if (upkeep_) fds.push_back(upkeep_->fd());
+    std::vector<int> fds = {signals_.fd(), attention_.fd(), upkeep_->fd()};
     if (metrics_) fds.push_back(metrics_->fd());
     return watch_any(fds);
 }
@@ -132,6 +128,7 @@ LiveDevice Server::live_device() {
             .device = *device_,
             .transports = transports_,
             .shards = shards_,
+            .upkeep = *upkeep_,
             .state = state_,
             .keeper = lanes_.started() ? &lanes_.keeper() : nullptr,
             .charge_shortcoming = lanes_.shortcoming()};

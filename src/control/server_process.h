@@ -21,7 +21,7 @@
 #include "control/signals.h"
 #include "control/socket_transport.h"
 #include "control/transports.h"
-#include "control/upkeep.h"
+#include "control/upkeep_change.h"
 
 namespace ringloop::control {
 
@@ -122,7 +122,7 @@ private:
     ShardThreads shards_;
     std::string backend_identifier_;
     DeviceState state_;
-    std::unique_ptr<Upkeep> upkeep_;  // null: nothing to look after
+    std::unique_ptr<Upkeep> upkeep_;  // from bring_up on
     std::string size_trouble_;        // why the image's size was not taken, last
     std::optional<ControlSocket> socket_;
     std::unique_ptr<MetricsServer> metrics_;  // with --metrics

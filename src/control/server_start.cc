@@ -370,14 +370,13 @@ Status Server::bring_up() {
     return look_after();
 }
 
-// What has to be looked at from time to time, if anything.
+// What has to be looked at from time to time, if anything; `set` may want it later.
 Status Server::look_after() {
-    if (!options_.autoclear && !options_.watch_size) return {};
-    auto upkeep = Upkeep::create(
-        state_, {.autoclear = options_.autoclear, .watch_size = options_.watch_size});
+    auto upkeep = Upkeep::create(state_);
     if (!upkeep) return std::unexpected(std::move(upkeep).error());
     upkeep_ = std::move(*upkeep);
-    return {};
+    return upkeep_->watch({.autoclear = options_.autoclear, .watch_size = options_.watch_size},
+                          clients_of(transports_));
 }
 
 // What is told to whoever waits for the device.

@@ -41,10 +41,11 @@ Status parse_lanes(const json& question, Change& change) {
 
 Status check_change(const Change& change) {
     if (change.dispatching == DispatchChange{} && !change.of_lanes() && !change.image.any() &&
-        !change.resize && !change.on_error.any()) {
+        !change.resize && !change.on_error.any() && !change.upkeep.any()) {
         return fail(EINVAL,
                     "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
-                    "--backing-file, --direct-io, --read-only, --size, --on-error or --resume");
+                    "--backing-file, --direct-io, --read-only, --size, --on-error, --resume, "
+                    "--autoclear or --watch-size");
     }
     if (change.resize && change.image.any()) {
         return fail(EINVAL, "--size and a change of the image are two steps: one at a time");
@@ -64,6 +65,7 @@ json to_question(const Change& change) {
     if (change.reap_lanes) question["reap_lanes"] = true;
     ask_for(question, change.image);
     ask_for(question, change.on_error);
+    ask_for(question, change.upkeep);
     if (change.sizelimit_bytes) {
         question["size"] = *change.sizelimit_bytes;
     } else if (change.resize) {
@@ -91,6 +93,9 @@ Result<Change> parse_question(const json& question) {
     const auto on_error = on_error_change_in(question);
     if (!on_error) return std::unexpected(on_error.error());
     change.on_error = *on_error;
+    const auto upkeep = upkeep_change_in(question);
+    if (!upkeep) return std::unexpected(upkeep.error());
+    change.upkeep = *upkeep;
     if (const auto size = question.find("size"); size != question.end()) {
         change.resize = true;
         if (size->is_number_unsigned()) {

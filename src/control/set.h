@@ -1,6 +1,6 @@
 // What `ringloop set` changes of a device in use: how it dispatches (control/dispatching.h), its
 // image (control/image_change.h), its size (control/resize.h), what becomes of it when that fails
-// (control/on_error.h), and its lanes.
+// (control/on_error.h), what is looked after (control/upkeep_change.h), and its lanes.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -12,6 +12,7 @@
 #include "control/image_change.h"
 #include "control/on_error.h"
 #include "control/state.h"
+#include "control/upkeep_change.h"
 
 namespace ringloop::control {
 
@@ -22,6 +23,7 @@ struct Change {
     bool reap_lanes = false;         // end the lanes that have nothing in flight, now
     ImageWanted image{};
     OnErrorChange on_error{};
+    UpkeepChange upkeep{};
     bool resize = false;                   // to what the image has now, or to
     std::optional<u64> sizelimit_bytes{};  // another size limit; 0: none
 

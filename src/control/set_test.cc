@@ -18,9 +18,10 @@ TEST(Change, goes_to_the_server_and_arrives_as_it_was) {
          {Change{.dispatching = {.policy = "linux-4.4", .workers = {}}},
           Change{.dispatching = {.policy = "", .workers = 1}},
           Change{.dispatching = {.policy = "auto", .workers = engine::workers_max}},
-          Change{.lane_idle_s = 1}, Change{.reap_lanes = true},
-          Change{.image = {.read_only = true, .force = true}}, Change{.resize = true},
-          Change{.resize = true, .sizelimit_bytes = 0}, Change{.on_error = {.resume = true}},
+          Change{.upkeep = {.autoclear = true, .watch_size = false}}, Change{.lane_idle_s = 1},
+          Change{.reap_lanes = true}, Change{.image = {.read_only = true, .force = true}},
+          Change{.resize = true}, Change{.resize = true, .sizelimit_bytes = 0},
+          Change{.on_error = {.resume = true}},
           Change{.on_error = {.on_error = engine::OnError::report}},
           Change{.on_error = {.on_error = engine::OnError::pause, .resume = true}},
           Change{.resize = true, .sizelimit_bytes = ~u64{0}},
@@ -46,13 +47,14 @@ TEST(Change, that_is_none_is_refused) {
     for (const json& question :
          {json{{"on_error", "retry"}}, json{{"on_error", 1}}, json{{"resume", "yes"}},
           json{{"resume", false}}, json{{"size", "all"}}, json{{"size", -1}},
-          json{{"read_only", 1}}, json{{"policy", "auto"}, {"force", true}},
-          json{{"size", 4096}, {"direct_io", "off"}}}) {
+          json{{"autoclear", "on"}}, json{{"watch_size", 1}}, json{{"read_only", 1}},
+          json{{"policy", "auto"}, {"force", true}}, json{{"size", 4096}, {"direct_io", "off"}}}) {
         EXPECT_FALSE(parse_question(question)) << question.dump();
     }
     EXPECT_EQ(check_change(Change{}).error().message,
               "nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, "
-              "--backing-file, --direct-io, --read-only, --size, --on-error or --resume");
+              "--backing-file, --direct-io, --read-only, --size, --on-error, --resume, --autoclear "
+              "or --watch-size");
 }
 
 TEST(Change, of_lanes_is_refused_where_there_are_none) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "control/holders.h"
 
@@ -29,14 +30,14 @@ std::vector<std::string> users_among(std::vector<std::string> holders) {
     return holders;
 }
 
-Result<std::unique_ptr<Upkeep>> Upkeep::create(const DeviceState& state, Wanted wanted) {
+Result<std::unique_ptr<Upkeep>> Upkeep::create(const DeviceState& state) {
     const bool block_device = state.transport != TransportChoice::socket;
     std::unique_ptr<Upkeep> upkeep(new Upkeep(state.device, block_device));
-    TRY(upkeep->watch(wanted));
+    TRY(upkeep->open());
     return upkeep;
 }
 
-Status Upkeep::watch(Wanted wanted) {
+Status Upkeep::open() {
     events_.reset(::epoll_create1(EPOLL_CLOEXEC));
     timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     opens_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -47,12 +48,30 @@ Status Upkeep::watch(Wanted wanted) {
             return fail_errno(errno, "cannot watch {}", device_);
         }
     }
-    if (wanted.autoclear && block_device_ &&
-        ::inotify_add_watch(opens_.get(), device_.c_str(), IN_OPEN | IN_CLOSE) < 0) {
-        return fail_errno(errno, "cannot watch {}", device_);
+    return {};
+}
+
+Status Upkeep::watch(Wanted wanted, Clients clients) {
+    TRY(watch_opens(wanted.autoclear && block_device_));
+    if (wanted.autoclear != wanted_.autoclear) {
+        used_ = wanted.autoclear && is_open();
+        quiet_ticks_ = 0;
+        clients_before_ = clients.ever - clients.now;
     }
+    wanted_ = wanted;
     always_ticks_ = wanted.watch_size || (wanted.autoclear && !block_device_);
-    tick(always_ticks_);
+    tick(always_ticks_ || used_);
+    return {};
+}
+
+Status Upkeep::watch_opens(bool wanted) {
+    if (wanted && opens_watch_ < 0) {
+        opens_watch_ = ::inotify_add_watch(opens_.get(), device_.c_str(), IN_OPEN | IN_CLOSE);
+        if (opens_watch_ < 0) return fail_errno(errno, "cannot watch {}", device_);
+    }
+    if (!wanted && opens_watch_ >= 0) {
+        ::inotify_rm_watch(opens_.get(), std::exchange(opens_watch_, -1));
+    }
     return {};
 }
 
@@ -77,10 +96,11 @@ bool Upkeep::clear() {
     return ticked || opened;
 }
 
+bool Upkeep::is_open() const { return block_device_ && !users_among(holders_of(device_)).empty(); }
+
 bool Upkeep::last_user_left(Clients clients) {
-    const bool in_use =
-        clients.now > 0 || (block_device_ && !users_among(holders_of(device_)).empty());
-    if (in_use || (!block_device_ && clients.ever > 0)) {
+    const bool in_use = clients.now > 0 || is_open();
+    if (in_use || (!block_device_ && clients.ever > clients_before_)) {
         if (!used_ && !always_ticks_) tick(true);
         used_ = true;
     }

@@ -26,17 +26,33 @@ TEST(Upkeep, UdevIsNoUser) {
 }
 
 TEST(Upkeep, ClientsThatCameAndWentWereTheLastUsers) {
-    const auto upkeep = Upkeep::create(socket_device(), {.autoclear = true});
+    const auto upkeep = Upkeep::create(socket_device());
     ASSERT_TRUE(upkeep);
+    ASSERT_TRUE((*upkeep)->watch({.autoclear = true}, {}));
     EXPECT_FALSE((*upkeep)->last_user_left({})) << "nobody has used it yet";
     EXPECT_FALSE((*upkeep)->last_user_left({.now = 2, .ever = 2}));
     EXPECT_FALSE((*upkeep)->last_user_left({.now = 1, .ever = 2}));
     EXPECT_TRUE((*upkeep)->last_user_left({.now = 0, .ever = 2}));
 }
 
-TEST(Upkeep, WhatNobodyTellsOfIsLookedAtEachSecond) {
-    const auto upkeep = Upkeep::create(socket_device(), {.watch_size = true});
+TEST(Upkeep, WhoHadGoneBeforeWasNotTheLastUser) {
+    const auto upkeep = Upkeep::create(socket_device());
     ASSERT_TRUE(upkeep);
+    ASSERT_TRUE((*upkeep)->watch({.autoclear = true}, {.now = 0, .ever = 3}));
+    EXPECT_FALSE((*upkeep)->last_user_left({.now = 0, .ever = 3}));
+    EXPECT_TRUE((*upkeep)->last_user_left({.now = 0, .ever = 4}));
+
+    // Who is there when it is asked for is a user.
+    ASSERT_TRUE((*upkeep)->watch({}, {.now = 1, .ever = 5}));
+    ASSERT_TRUE((*upkeep)->watch({.autoclear = true}, {.now = 1, .ever = 5}));
+    EXPECT_TRUE((*upkeep)->last_user_left({.now = 0, .ever = 5}));
+}
+
+TEST(Upkeep, WhatNobodyTellsOfIsLookedAtEachSecond) {
+    const auto upkeep = Upkeep::create(socket_device());
+    ASSERT_TRUE(upkeep);
+    EXPECT_FALSE(becomes_readable((*upkeep)->fd(), 0)) << "nothing is wanted";
+    ASSERT_TRUE((*upkeep)->watch({.watch_size = true}, {}));
     EXPECT_FALSE((*upkeep)->clear());
     EXPECT_TRUE(becomes_readable((*upkeep)->fd(), 10'000));
     EXPECT_TRUE((*upkeep)->clear());
@@ -46,9 +62,12 @@ TEST(Upkeep, ADeviceThatIsNotThereCannotBeWatched) {
     DeviceState state;
     state.transport = TransportChoice::ublk;
     state.device = "/dev/ringloop-there-is-no-such-device";
-    const auto upkeep = Upkeep::create(state, {.autoclear = true});
-    ASSERT_FALSE(upkeep);
-    EXPECT_NE(upkeep.error().message.find(state.device), std::string::npos);
+    const auto upkeep = Upkeep::create(state);
+    ASSERT_TRUE(upkeep);
+    const Status watched = (*upkeep)->watch({.autoclear = true}, {});
+    ASSERT_FALSE(watched);
+    EXPECT_NE(watched.error().message.find(state.device), std::string::npos);
+    EXPECT_FALSE((*upkeep)->wanted().autoclear);
 }
 
 }  // namespace

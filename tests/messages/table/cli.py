@@ -178,7 +178,7 @@ ROWS["src/cli/set.cc"] = [
 ]
 
 ROWS["src/cli/set_options.cc"] = [
-    Row("--read-only {}: use on or off",
+    Row("{} {}: use on or off",
         "--read-only maybe", "maybe", "use on or off",
         Run("set disk --read-only maybe")),
 ]

@@ -356,7 +356,7 @@ ROWS["src/control/set.cc"] = [
         NoRemedy("told to a program that asks it, which ringloop does not"),
         Run("", before="served", shell="ask '{\"verb\": \"set\", \"reap_lanes\": 1}'")),
     Row("nothing to set: give --policy, --workers, --lane-idle, --reap-lanes, --backing-file, "
-        "--direct-io, --read-only, --size, --on-error or --resume",
+        "--direct-io, --read-only, --size, --on-error, --resume, --autoclear or --watch-size",
         "set", "nothing to set", "give --policy",
         Run("set disk", code=2)),
     Row("--size and a change of the image are two steps: one at a time",
@@ -541,4 +541,12 @@ ROWS["src/control/watching.cc"] = [
     Row("{}: its server died meanwhile: ringloop recover {}",
         "{}", "its server died meanwhile", "ringloop recover {}",
         Test("blackbox a_device_can_be_watched.sh")),
+]
+
+ROWS["src/control/upkeep_change.cc"] = [
+    Row("{}: not true or false",
+        "watch_size",
+        "not true or false",
+        NoRemedy("told to a program that asks it, which ringloop does not"),
+        Run("", before="served", shell="ask '{\"verb\": \"set\", \"watch_size\": 1}'")),
 ]

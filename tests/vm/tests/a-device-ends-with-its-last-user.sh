@@ -22,6 +22,14 @@ assert_eq "$(</mnt/file)" kept "the file"
 umount /mnt
 wait_until 10 eval '[[ -z $(losetup -a) ]]'
 
+# Wanted while it is mounted already: the kernel tells of no opens then.
+attach "$image"
+mount "$device" /mnt
+"$RINGLOOP" set "$device" --autoclear on
+umount /mnt
+wait_until 30 eval '[[ -z $("$RINGLOOP" list) ]]'
+wait_until 10 eval '[[ -z $(traces) ]]'
+
 truncate -s 16M table
 sfdisk -q table <<<$'label: gpt\nstart=1MiB, size=2MiB\nsize=2MiB'
 attach --partscan=off table
