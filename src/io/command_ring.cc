@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "io/refusal.h"
+#include "io/restrictions.h"
 
 namespace ringloop::io {
 
@@ -47,9 +48,12 @@ struct CommandRing::Ring {
 Result<CommandRing> CommandRing::create() {
     auto ring = std::make_unique<Ring>();
     // Not IORING_SETUP_SINGLE_ISSUER: a device is set up on one thread and ended on another.
-    const int status = io_uring_queue_init(entries, &ring->ring, IORING_SETUP_SQE128);
+    const int status =
+        io_uring_queue_init(entries, &ring->ring, IORING_SETUP_SQE128 | IORING_SETUP_R_DISABLED);
     if (status < 0) return std::unexpected(uring_refusal(-status));
     ring->ready = true;
+    // Every kernel with ublk can do it; one that does not has a ring all the same.
+    static_cast<void>(restrict_and_enable(ring->ring, RingOf::commands));
     return CommandRing(std::move(ring));
 }
 

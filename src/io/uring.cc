@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "io/refusal.h"
+#include "io/restrictions.h"
 
 namespace ringloop::io {
 namespace {
@@ -181,16 +182,19 @@ Result<std::unique_ptr<Uring>> Uring::create(const Options& options) {
         auto ring = std::make_unique<Ring>();
         io_uring_params params{};
         params.flags = flags | IORING_SETUP_CQSIZE;
+        if (options.restricted) params.flags |= IORING_SETUP_R_DISABLED;
         params.cq_entries = options.entries * 4;
         error = -io_uring_queue_init_params(options.entries, &ring->ring, &params);
         if (error == EINVAL) continue;
         if (error != 0) return std::unexpected(uring_refusal(error));
         ring->set_up = true;
+        const int bound = options.restricted ? restrict_and_enable(ring->ring, RingOf::shard) : 0;
         const i32 files = io_uring_register_files_sparse(&ring->ring, options.files_max);
         if (files < 0) return std::unexpected(uring_refusal(-files));
         // Worth a few per cent on each enter; kernels without it (before 5.18) go on as before.
         (void)io_uring_register_ring_fd(&ring->ring);
         auto uring = std::unique_ptr<Uring>(new Uring(std::move(ring)));
+        uring->restricted_ = options.restricted && bound == 0;
         TRY(uring->limit_workers(workers_at_start));
         uring->read_clock();
         return uring;

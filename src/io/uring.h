@@ -13,12 +13,16 @@ public:
     struct Options {
         u32 entries = 256;  // submission queue; what does not fit waits for the next pass
         u32 files_max = 8;  // registered files
+        // It does what operation.h has and nothing else, for whoever uses it (restrictions.h).
+        bool restricted = false;
     };
 
     // On the thread that will use it (IORING_SETUP_SINGLE_ISSUER). Where io_uring is disabled or
     // too old, the error says which setting to change.
     static Result<std::unique_ptr<Uring>> create(const Options& options);
     ~Uring() override;
+    // Whether that could be had.
+    bool restricted() const { return restricted_; }
 
     void submit(Completion& completion) override;
     void run_once(u64 wait_ns_max) override;
@@ -43,6 +47,7 @@ private:
     void read_clock();
 
     std::unique_ptr<Ring> ring_;
+    bool restricted_ = false;
     CompletionList waiting_;    // submitted, no room in the submission queue yet
     CompletionList calls_;      // submitted, to be made on this thread
     std::vector<i32> signals_;  // no room in the submission queue yet
