@@ -14,6 +14,9 @@
 namespace ringloop::backing {
 namespace {
 
+// Set before there are threads, and taken back when they have ended.
+Opener* opener_of_images = nullptr;
+
 std::string_view kind_of(mode_t mode) {
     switch (mode & S_IFMT) {
         case S_IFDIR: return "a directory";
@@ -162,7 +165,10 @@ Result<u64> image_bytes(int fd, const std::string& name) {
     return bytes;
 }
 
+void reopen_by(Opener* opener) { opener_of_images = opener; }
+
 UniqueFd reopen(int fd, int flags) {
+    if (Opener* opener = opener_of_images) return opener->open_again(fd, flags);
     const std::string link = fmt::format("/proc/self/fd/{}", fd);
     // When an image was read last is nobody's business, costs a write, and makes the cgroup of the
     // first reader the owner of the inode, who is charged for everybody's writeback from then on.

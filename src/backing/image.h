@@ -34,6 +34,17 @@ Result<u64> image_bytes(int fd, const std::string& name);
 // `flags` is O_RDWR or O_RDONLY, and O_DIRECT or not. -1 and errno as open(2).
 UniqueFd reopen(int fd, int flags);
 
+// From now on reopen() asks `opener` instead: a process that may open nothing itself has somebody
+// who does it. nullptr: nobody. Control thread; `opener` is called on any.
+class Opener {
+public:
+    virtual UniqueFd open_again(int fd, int flags) = 0;
+
+protected:
+    ~Opener() = default;
+};
+void reopen_by(Opener* opener);
+
 // A path as messages show it: control characters, which could break the line, become '?'.
 std::string printable(const std::string& path);
 

@@ -144,15 +144,16 @@ std::vector<std::string> swap_holders(std::span<const BlockNode> nodes, std::str
     return lines;
 }
 
-std::vector<std::string> holders_of(const std::string& device, Holding holding) {
+std::vector<std::string> holders_of(const std::string& device, Holding holding, i32 besides) {
     std::vector<std::string> lines;
     const auto nodes = nodes_of(device);
     if (nodes.empty()) return lines;
 
     const std::string self = fmt::format("{}", ::getpid());
+    const std::string other = fmt::format("{}", besides);
     std::set<std::string> tables_seen;  // one mount namespace has many processes
     for (const std::string& pid : entries_of("/proc")) {
-        if (pid[0] < '0' || pid[0] > '9' || pid == self) continue;
+        if (pid[0] < '0' || pid[0] > '9' || pid == self || pid == other) continue;
         const std::string process = "/proc/" + pid;
         // A thread of the kernel has neither files nor a program.
         if (link_of(process + "/exe").empty()) continue;

@@ -24,7 +24,9 @@ std::vector<BlockNode> nodes_of(const std::string& device);
 // Empty when nobody holds it as far as this user may see. Each line names its partition, if any.
 // `writing`: of them only those who may write to it; what stands on it counts as one.
 enum class Holding : u8 { any, writing };
-std::vector<std::string> holders_of(const std::string& device, Holding holding = Holding::any);
+// Neither this process nor `besides`, another pid or 0, counts.
+std::vector<std::string> holders_of(const std::string& device, Holding holding = Holding::any,
+                                    i32 besides = 0);
 
 // The parts that read text, for holders_of and for tests.
 std::vector<std::string> mount_holders(std::span<const BlockNode> nodes,

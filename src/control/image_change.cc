@@ -3,10 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
-#include "control/block_node.h"
-#include "control/flush.h"
-#include "control/holders.h"
 #include "control/json_fields.h"
+#include "control/opener.h"
 
 namespace ringloop::control {
 namespace {
@@ -30,20 +28,20 @@ Status synced_or_poisoned(const ImageParts& parts) {
 // kernel's page cache still hold comes down first, and nobody opens it for writing any more.
 Status close_to_writers(const ImageWanted& wanted, const DeviceState& state) {
     if (state.transport == TransportChoice::socket) return {};
-    const auto writers = holders_of(state.device, Holding::writing);
+    const auto writers = holders_seen(state.device, Holding::writing);
     if (!writers.empty() && !wanted.force) {
         return fail(EBUSY,
                     "{}: still used for writing ({}); end that first, or give --force: their "
                     "writes fail from then on",
                     state.device, writers.front());
     }
-    if (!flush_disk_in_child(state.device, Deadline(flush_timeout_ms))) {
+    if (!flush_disk_seen(state.device, flush_timeout_ms)) {
         return fail(ETIMEDOUT,
                     "{}: what its users wrote did not reach it within {} s; see that the image "
                     "answers, then set again",
                     state.device, flush_timeout_ms / 1000);
     }
-    return set_read_only(state.device, true);
+    return set_read_only_seen(state.device, true);
 }
 
 Status exchange(const backing::Backing::Other& other, const ImageParts& parts,
@@ -134,10 +132,10 @@ Status change_image(const ImageWanted& wanted, int looked_up_fd, const ImagePart
     const bool opens = !other.read_only && state.read_only;
     const bool disk = state.transport != TransportChoice::socket;
     if (closes) TRY(close_to_writers(wanted, state));
-    if (opens && disk) TRY(set_read_only(state.device, false));
+    if (opens && disk) TRY(set_read_only_seen(state.device, false));
     if (Status exchanged = exchange(other, parts, state); !exchanged) {
         if ((closes || opens) && disk) {
-            static_cast<void>(set_read_only(state.device, state.read_only));
+            static_cast<void>(set_read_only_seen(state.device, state.read_only));
         }
         return exchanged;
     }

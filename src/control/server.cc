@@ -10,10 +10,9 @@
 #include "base/log.h"
 #include "base/say.h"
 #include "control/caught.h"
-#include "control/flush.h"
-#include "control/holders.h"
 #include "control/metrics.h"
 #include "control/notify.h"
+#include "control/opener.h"
 #include "control/resize.h"
 #include "control/serve_stdio.h"
 #include "control/server_process.h"
@@ -143,12 +142,12 @@ void Server::end_waiting() {
 
 // A signal asks nobody whether the device is in use. What was written to it is saved all the same.
 void Server::flush_users() const {
-    const auto holders = holders_of(state_.device);
+    const auto holders = holders_seen(state_.device);
     for (const std::string& holder : holders) {
         log::warning("{} is still in use: {}", state_.device, holder);
     }
     if (holders.empty()) return;  // the last close has written everything
-    if (!flush_disk_in_child(state_.device, Deadline(flush_timeout_ms))) {
+    if (!flush_disk_seen(state_.device, flush_timeout_ms)) {
         log::error("{}: what its users wrote last may be lost; check it", state_.device);
     }
 }

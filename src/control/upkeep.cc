@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "control/holders.h"
+#include "control/opener.h"
 
 namespace ringloop::control {
 namespace {
@@ -96,7 +96,9 @@ bool Upkeep::clear() {
     return ticked || opened;
 }
 
-bool Upkeep::is_open() const { return block_device_ && !users_among(holders_of(device_)).empty(); }
+bool Upkeep::is_open() const {
+    return block_device_ && !users_among(holders_seen(device_)).empty();
+}
 
 bool Upkeep::last_user_left(Clients clients) {
     const bool in_use = clients.now > 0 || is_open();
