@@ -17,7 +17,8 @@ lanes = [field for field in status if field.startswith("lanes") or field == "lan
 assert not lanes, lanes
 END
 assert_match "$("$RINGLOOP" status plain)" $'\n'"charge +off"$'\n' "what status says"
-assert_eq "$(ps --ppid "$(pid_of plain)" -o comm= || true)" "" "the processes of the server"
+assert_eq "$(ps --ppid "$(pid_of plain)" -o comm= || true)" ringloop-opener \
+    "the processes of the server"
 
 # The one line of `list --lanes` that is not the header.
 lanes() {

@@ -35,7 +35,7 @@ _ringloop_values() { # PROGRAM OPTION
         ;;
     --transport) echo auto ublk nbd socket ;;
     --direct-io) echo on off auto ;;
-    --tls) echo off on require ;;
+    --tls | --sandbox) echo off on require ;;
     --sector-size | -b) echo 512 1024 2048 4096 ;;
     --charge) echo off issuer /sys/fs/cgroup/ ;;
     --nbd) echo unix: tcp: vsock: ;;

@@ -136,6 +136,7 @@ Status Keeper::prepare(const backing::Backing& backing) {
         kept.push_back(events_.back().get());
     }
     context_.held_fd = options_.held_fd;
+    context_.confine = options_.confine_lane;
     if (options_.held_fd >= 0) kept.push_back(options_.held_fd);
     UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!event) return fail_errno(errno, "cannot create an eventfd");
@@ -201,6 +202,7 @@ void Keeper::stop() {
 
 void Keeper::run() {
     ::prctl(PR_SET_NAME, "ringloop-keeper");
+    if (options_.confine) options_.confine();
     for (;;) {
         wait();
         std::unique_lock lock(mutex_);

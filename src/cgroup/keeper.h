@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -58,6 +59,9 @@ public:
         u64 idle_ms = 60'000;  // after which a lane ends
         u64 fixed = 0;         // Charge::fixed
         int held_fd = -1;      // that the lanes' rings keep open, as the shards' do
+        // What the keeper's thread, and each lane when it has opened the image, begin with.
+        std::function<void()> confine{};
+        void (*confine_lane)() = nullptr;
     };
 
     // Control thread, while the process has no other but a survey (engine/survey.h), which sleeps:

@@ -11,8 +11,9 @@ namespace ringloop::cgroup {
 struct LaneContext {
     int image_fd = -1;  // what handles are opened by
     Switchboard* board = nullptr;
-    std::vector<int> events;  // of the shards
-    int held_fd = -1;         // kept open by the ring, if any
+    std::vector<int> events;      // of the shards
+    int held_fd = -1;             // kept open by the ring, if any
+    void (*confine)() = nullptr;  // called when everything is open, if any
 };
 
 // Spawner::Entry; `context` is a LaneContext. Returns only when the lane cannot serve.

@@ -80,6 +80,8 @@ void add_device_options(CLI::App& verb, control::DeviceOptions& options, DeviceT
     verb.add_option("--on-error", texts.on_error,
                     "report, stop or pause: what follows a failed write [report]");
     add_metrics_option(verb, texts);
+    verb.add_option("--sandbox", texts.sandbox,
+                    "on, off or require: privileges are given up after the start [on]");
     verb.add_flag("--ublk", texts.ublk, "as --transport ublk; with --nbd, both at once");
     add_export_options(verb, options.exported, texts);
 }
@@ -215,6 +217,9 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
         TRY(control::check_charge(*texts.charge));
         options.charge = *texts.charge;
     }
+    const auto sandbox = control::parse_sandbox(texts.sandbox);
+    if (!sandbox) return std::unexpected(sandbox.error());
+    options.sandbox = *sandbox;
     TRY(read_transport(texts, options));
     TRY(read_export_texts(texts, options.exported));
 

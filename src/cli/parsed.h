@@ -26,6 +26,7 @@ struct DeviceTexts {
     std::string partscan = "on";
     std::string on_error = "report";
     std::optional<std::string> metrics;
+    std::string sandbox = "on";
     std::vector<std::string> nbd;
     std::string tls = "off";
     std::string request_max = "32M";

@@ -59,8 +59,15 @@ std::string facts_table(const json& object) {
     if (object.contains("metrics")) rows.push_back({"metrics", text_of(object, "metrics")});
     for (const char* field :
          {"on_error", "stopped", "paused", "degraded", "policy", "charge", "direct_io", "poisoned",
-          "io_flusher", "memory_locked", "oom_protected", "private_mounts"}) {
+          "io_flusher", "memory_locked", "oom_protected", "private_mounts", "sandbox",
+          "capabilities_dropped", "landlock", "seccomp", "rings_restricted"}) {
         if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
+    }
+    const auto kept = object.find("capabilities_kept");
+    if (kept != object.end() && kept->is_array()) {
+        for (const json& one : *kept) {
+            if (one.is_string()) rows.push_back({"capability_kept", one.get<std::string>()});
+        }
     }
     return format_table(rows);
 }

@@ -11,7 +11,9 @@
 #include "cgroup/issuers.h"
 #include "control/files.h"
 #include "control/kernel.h"
+#include "control/landlock.h"
 #include "control/runtime_dir.h"
+#include "control/seccomp.h"
 #include "frontend/nbd/kernel_device.h"
 #include "frontend/ublk/control.h"
 #include "io/uring.h"
@@ -144,6 +146,24 @@ Finding check_memlock() {
             "run as root, or set LimitMEMLOCK=infinity (ulimit -l unlimited)"};
 }
 
+// What --sandbox comes to.
+Finding check_sandbox() {
+    std::string missing;
+    const auto add = [&missing](const char* part, const Error& error) {
+        missing += fmt::format("{}{}: {}", missing.empty() ? "" : "; ", part, error.message);
+    };
+    const auto landlock = landlock_version();
+    if (!landlock) add("landlock", landlock.error());
+    const Status seccomp = system_call_filter_available();
+    if (!seccomp) add("seccomp", seccomp.error());
+    if (missing.empty()) {
+        return {Health::ok, "sandbox",
+                fmt::format("complete: landlock version {}, filtered system calls", *landlock), ""};
+    }
+    return {Health::warn, "sandbox", "not complete: " + missing,
+            "servers do without, and status says so; boot a kernel that has it"};
+}
+
 // What Hierarchies looks for, with the words for people: it says no more than that there is one.
 CgroupFacts cgroup_facts() {
     CgroupFacts facts;
@@ -244,17 +264,10 @@ Finding lanes_finding(const CgroupFacts& facts) {
 
 Diagnosis diagnose() {
     Diagnosis diagnosis;
-    diagnosis.findings = {check_kernel(),
-                          check_privileges(),
-                          check_uring(),
-                          check_ublk(),
-                          check_nbd(),
-                          check_attach(),
-                          check_memlock(),
-                          check_cgroup(),
-                          check_lanes(),
-                          check_issuers(),
-                          check_runtime_directory()};
+    diagnosis.findings = {check_kernel(),  check_privileges(), check_uring(),
+                          check_ublk(),    check_nbd(),        check_attach(),
+                          check_memlock(), check_sandbox(),    check_cgroup(),
+                          check_lanes(),   check_issuers(),    check_runtime_directory()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

@@ -2,21 +2,20 @@
 
 #include <fcntl.h>
 #include <link.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
 #include <ctime>
 #include <span>
 
+#include "abi/capability.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "control/capabilities.h"
 #include "control/files.h"
 #include "control/mounts.h"
 
@@ -29,13 +28,6 @@ namespace {
 
 Protection off(i32 number, const char* what) {
     return {false, fmt::format("{}: {}", what, errno_text(number))};
-}
-
-bool has_capability(u32 capability) {
-    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
-    if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
-    return (data[capability / 32].effective >> (capability % 32) & 1) != 0;
 }
 
 Protection set_io_flusher() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/int.h"
 
@@ -11,6 +12,19 @@ namespace ringloop::control {
 struct Protection {
     bool on = false;
     std::string reason;
+};
+
+// Of the sandbox (sandbox.h), part by part.
+struct Confinement {
+    std::vector<std::string> kept;  // "CAP_SYS_ADMIN: the driver ...", of some thread
+    // No thread has any other.
+    Protection capabilities{false, "--sandbox=off"};
+    // No file can be opened but the server's own.
+    Protection landlock{false, "--sandbox=off"};
+    // No program is run, no connection made; calls that a server does not make are refused.
+    Protection seccomp{false, "--sandbox=off"};
+    // What rings do is no way around that.
+    Protection rings{false, "--sandbox=off"};
 };
 
 struct Hardening {
@@ -23,6 +37,7 @@ struct Hardening {
     Protection oom_protected;
     // A mount table of its own without other people's mounts, mounts.h. Needs CAP_SYS_ADMIN.
     Protection private_mounts;
+    Confinement sandbox;
 };
 
 // CAP_SYS_ADMIN, without which the kernel lets nobody add a block device.

@@ -43,14 +43,17 @@ void Lanes::attach_issuers(u32 queues, u32 depth) {
 const cgroup::Hierarchies* Lanes::peers() const { return by_issuer_ ? &*hierarchies_ : nullptr; }
 
 Status Lanes::start(const backing::Backing& backing, engine::Device& device,
-                    const Transports& transports, int held_fd) {
+                    const Transports& transports, int held_fd, Sandbox& sandbox) {
     if (!wanted()) return {};
     TRY(device.buffers().share(slack * transports.buffer_bytes_max()));
-    auto keeper = cgroup::Keeper::create(*hierarchies_, backing, device,
-                                         {.shards = transports.queues(),
-                                          .idle_ms = u64{idle_s_} * 1000,
-                                          .fixed = fixed_,
-                                          .held_fd = held_fd});
+    auto keeper = cgroup::Keeper::create(
+        *hierarchies_, backing, device,
+        {.shards = transports.queues(),
+         .idle_ms = u64{idle_s_} * 1000,
+         .fixed = fixed_,
+         .held_fd = held_fd,
+         .confine = [&sandbox] { sandbox.confine_keeper(); },
+         .confine_lane = sandbox.wanted() ? Sandbox::confine_lane : nullptr});
     if (!keeper) return std::unexpected(std::move(keeper).error());
     keeper_ = std::move(*keeper);
     return {};

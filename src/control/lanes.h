@@ -9,6 +9,7 @@
 #include "cgroup/issuers.h"
 #include "cgroup/keeper.h"
 #include "control/options.h"
+#include "control/sandbox.h"
 #include "control/transports.h"
 #include "engine/device.h"
 
@@ -32,9 +33,10 @@ public:
     const std::string& shortcoming() const { return shortcoming_; }
 
     // Forks, so before there is any thread that does something, and reserves the memory of all
-    // requests, so before the shards. Nothing to do unless wanted().
+    // requests, so before the shards. Its thread and its processes confine themselves to `sandbox`.
+    // Nothing to do unless wanted().
     Status start(const backing::Backing& backing, engine::Device& device,
-                 const Transports& transports, int held_fd);
+                 const Transports& transports, int held_fd, Sandbox& sandbox);
 
     // What each shard is made with and runs with. Shard threads; only when started().
     bool started() const { return keeper_ != nullptr; }

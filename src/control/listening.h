@@ -46,6 +46,8 @@ public:
         if (!directory_) return std::nullopt;
         return File{directory_.get(), name_, device_, inode_};
     }
+    // -1: of no file.
+    int folder() const { return directory_.get(); }
 
 private:
     friend Result<Listening> listen_on_unix(const std::string& path, u64 patience_ms);

@@ -11,7 +11,15 @@
 
 namespace ringloop::control {
 
-void notify_manager(std::string_view text) {
+namespace {
+
+// Connected once, because a server in its sandbox can neither make nor connect another. Control
+// thread.
+UniqueFd manager;
+
+}  // namespace
+
+void find_manager() {
     const char* variable = std::getenv("NOTIFY_SOCKET");
     if (!variable) return;
     const std::string_view path = variable;
@@ -22,10 +30,17 @@ void notify_manager(std::string_view text) {
     // "@name" is a socket without a file, unix(7); its address is as long as its name.
     if (path[0] == '@') address.sun_path[0] = '\0';
     const std::size_t size = offsetof(sockaddr_un, sun_path) + path.size();
-    const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!fd) return;
-    ::sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL,
-             reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(size));
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address),
+                  static_cast<socklen_t>(size)) == 0) {
+        manager = std::move(fd);
+    }
+}
+
+void notify_manager(std::string_view text) {
+    if (!manager) return;
+    ::send(manager.get(), text.data(), text.size(), MSG_NOSIGNAL);
 }
 
 }  // namespace ringloop::control

@@ -6,6 +6,9 @@
 
 namespace ringloop::control {
 
+// Connects to it, if there is one. Before the sandbox is closed, which is before the first of:
+void find_manager();
+
 // "READY=1\nSTATUS=..."; does nothing without a service manager. An error is of no use to anybody.
 void notify_manager(std::string_view text);
 

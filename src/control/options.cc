@@ -211,6 +211,7 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.watch_size) arguments.emplace_back("--watch-size");
     if (options.on_error != defaults.on_error) add("--on-error", to_text(options.on_error));
     if (!options.metrics.empty()) add("--metrics", options.metrics);
+    if (options.sandbox != defaults.sandbox) add("--sandbox", to_text(options.sandbox));
     append_arguments(options.exported, arguments);
     arguments.emplace_back("--");  // an image may be called --help
     arguments.push_back(options.image);
@@ -243,6 +244,23 @@ const char* to_text(engine::OnError choice) {
         case engine::OnError::pause: return "pause";
     }
     return "report";
+}
+
+const char* to_text(SandboxChoice choice) {
+    switch (choice) {
+        case SandboxChoice::on: return "on";
+        case SandboxChoice::off: return "off";
+        case SandboxChoice::require: return "require";
+    }
+    return "on";
+}
+
+Result<SandboxChoice> parse_sandbox(std::string_view text) {
+    using enum SandboxChoice;
+    for (const auto choice : {on, off, require}) {
+        if (text == to_text(choice)) return choice;
+    }
+    return fail(EINVAL, "--sandbox={}: use on, off or require", text);
 }
 
 Result<backing::DirectIo> parse_direct_io(std::string_view text) {

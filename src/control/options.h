@@ -14,6 +14,13 @@
 
 namespace ringloop::control {
 
+// --sandbox: how much a server gives up when it is set up (sandbox.h).
+enum class SandboxChoice : u8 {
+    on,       // what can be had here; the rest is reported
+    off,      // nothing
+    require,  // all of it, or there is no device
+};
+
 inline constexpr u32 queues_max = 4096;  // UBLK_MAX_NR_QUEUES, include/uapi/linux/ublk_cmd.h
 inline constexpr u32 depth_max = 4096;   // UBLK_MAX_QUEUE_DEPTH
 inline constexpr u32 name_chars_max = 64;
@@ -54,7 +61,8 @@ struct DeviceOptions {
     bool partscan = true;        // partitions have nodes of their own
     bool watch_size = false;     // takes the image's size whenever that changes
     engine::OnError on_error = engine::OnError::report;  // what becomes of it when the image fails
-    std::string metrics{};     // where they are served over HTTP (metrics_server.h); empty: nowhere
+    std::string metrics{};  // where they are served over HTTP (metrics_server.h); empty: nowhere
+    SandboxChoice sandbox = SandboxChoice::on;
     ExportOptions exported{};  // sockets beside the transport, and what their clients may do
 
     bool operator==(const DeviceOptions&) const = default;
@@ -109,13 +117,15 @@ backing::Options backing_options(const DeviceOptions& options);
 // The arguments after `serve` that mean these options; read back by the command line's parser.
 std::vector<std::string> serve_arguments(const DeviceOptions& options);
 
-// "auto", "on", "off"; "auto", "ublk", "nbd", "socket"; "report", "stop", "pause". Errors name the
-// choices.
+// "auto", "on", "off"; "auto", "ublk", "nbd", "socket"; "report", "stop", "pause"; "on", "off",
+// "require". Errors name the choices.
 const char* to_text(backing::DirectIo choice);
 const char* to_text(TransportChoice choice);
 const char* to_text(engine::OnError choice);
+const char* to_text(SandboxChoice choice);
 Result<backing::DirectIo> parse_direct_io(std::string_view text);
 Result<TransportChoice> parse_transport(std::string_view text);
 Result<engine::OnError> parse_on_error(std::string_view text);
+Result<SandboxChoice> parse_sandbox(std::string_view text);
 
 }  // namespace ringloop::control

@@ -47,6 +47,7 @@ public:
     static Result<RuntimeDir> open();
     static Result<RuntimeDir> open_at(const std::string& path);
 
+    int fd() const { return fd_.get(); }
     const std::string& path() const { return path_; }
 
     // EBUSY when a living process holds it.

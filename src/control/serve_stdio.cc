@@ -65,8 +65,14 @@ public:
         device.set_on_error(options_.on_error);
         nbd::Service& service = transports_.make_service(device, settings->options(), 1);
 
-        Status status = threads_.start(transports_, device);
+        Status status = sandbox_.prepare({.choice = options_.sandbox});
+        if (status) status = threads_.start(transports_, device, -1, nullptr, &sandbox_);
         if (status) status = transports_.bring_up();
+        if (status) {
+            threads_.confine();
+            sandbox_.confine_survey(service.survey());
+            status = sandbox_.confine();
+        }
         if (status) {
             service.adopt(std::move(client), nbd::Service::Begin::handshake, 0,
                           [&attention] { attention->raise(); });
@@ -90,6 +96,7 @@ private:
 
     const DeviceOptions& options_;
     Transports transports_;
+    Sandbox sandbox_;
     ShardThreads threads_;
 };
 

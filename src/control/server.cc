@@ -121,6 +121,7 @@ Status Server::attend_to_others() {
 }
 
 LiveDevice Server::live_device() {
+    hardening_.sandbox = sandbox_.report();
     return {.directory = directory_,
             .hardening = hardening_,
             .backing = *backing_,

@@ -16,6 +16,7 @@
 #include "control/metrics_server.h"
 #include "control/ready.h"
 #include "control/runtime_dir.h"
+#include "control/sandbox.h"
 #include "control/server.h"
 #include "control/shard_threads.h"
 #include "control/signals.h"
@@ -60,10 +61,13 @@ private:
     Status announce_device(const std::string& path);
     Status claim_own_name(const std::string& path);
     std::optional<DeviceState::Nbd> nbd_state() const;
+    Status prepare_sandbox();
     Status start_shards();
     Status bring_up();
     Status look_after();
     std::string ready_line() const;
+    Status listen_for_questions();
+    Status close_sandbox();
     Status announce();
     Status check_wanted();
 
@@ -114,6 +118,7 @@ private:
     std::optional<Estate> estate_;            // what it gave, as far as that was not taken up
     u64 pause_us_ = 0;                        // for which requests waited then
     Hardening hardening_;
+    std::vector<int> socket_folders_;
     std::optional<engine::Device> device_;
     Lanes lanes_;
     std::optional<ServiceSettings> service_settings_;
@@ -122,6 +127,7 @@ private:
     ShardThreads shards_;
     std::string backend_identifier_;
     DeviceState state_;
+    Sandbox sandbox_;
     std::unique_ptr<Upkeep> upkeep_;  // from bring_up on
     std::string size_trouble_;        // why the image's size was not taken, last
     std::optional<ControlSocket> socket_;

@@ -52,11 +52,14 @@ Status Server::start() {
     if (!sockets_alone()) TRY(replace_predecessor());
     TRY(create_device());
     TRY(check_wanted());
+    TRY(prepare_sandbox());
     TRY(start_shards());
     TRY(check_wanted());
     TRY(replace_predecessor());
     TRY(bring_up());
     TRY(check_wanted());
+    TRY(listen_for_questions());
+    TRY(close_sandbox());
     return announce();
 }
 
@@ -268,6 +271,7 @@ Status Server::create_device() {
     } else if (!recovering()) {
         TRY(announce_device(sockets_->device_path()));
     }
+    if (sockets_) socket_folders_ = sockets_->folders();
     if (sockets_) transports_.add(std::move(sockets_));
     state_.transport = transports_.first().kind();
     state_.queues = transports_.queues();  // the kernel may have clamped both
@@ -324,6 +328,7 @@ Status Server::announce_device(const std::string& path) {
               .partscan = options_.partscan,
               .watch_size = options_.watch_size,
               .on_error = options_.on_error,
+              .sandbox = options_.sandbox,
               .metrics = options_.metrics,
               .pid = ::getpid(),
               .phase = Phase::starting,
@@ -350,6 +355,16 @@ Status Server::claim_own_name(const std::string& path) {
     return start_log(lock_->name());
 }
 
+// The device has its name, and there is no other thread yet.
+Status Server::prepare_sandbox() {
+    return sandbox_.prepare({.choice = options_.sandbox,
+                             .transport = state_.transport,
+                             .device = state_.device,
+                             .lanes = lanes_.wanted(),
+                             .runtime_fd = directory_.fd(),
+                             .socket_folders = socket_folders_});
+}
+
 Status Server::start_shards() {
     if (estate_) {
         request_mark_ = std::move(estate_->request_mark);
@@ -358,8 +373,8 @@ Status Server::start_shards() {
         if (!mark) return std::unexpected(std::move(mark).error());
         request_mark_ = std::move(*mark);
     }
-    TRY(lanes_.start(*backing_, *device_, transports_, request_mark_.get()));
-    return shards_.start(transports_, *device_, request_mark_.get(), &lanes_);
+    TRY(lanes_.start(*backing_, *device_, transports_, request_mark_.get(), sandbox_));
+    return shards_.start(transports_, *device_, request_mark_.get(), &lanes_, &sandbox_);
 }
 
 Status Server::bring_up() {
@@ -407,11 +422,25 @@ std::string Server::ready_line() const {
     return dump_json(ready);
 }
 
-// Everything that tells others: the state, the socket, and last the one who waits for us.
-Status Server::announce() {
+Status Server::listen_for_questions() {
     auto socket = ControlSocket::listen(directory_.socket_path(lock_->name()));
     if (!socket) return std::unexpected(std::move(socket).error());
     socket_ = std::move(*socket);
+    return {};
+}
+
+// The last step but to tell of the device: everything is open.
+Status Server::close_sandbox() {
+    find_manager();
+    shards_.confine();
+    if (nbd::Service* service = transports_.service()) {
+        sandbox_.confine_survey(service->survey());
+    }
+    return sandbox_.confine();
+}
+
+// Everything that tells others: the state, and last the one who waits for us.
+Status Server::announce() {
     state_.pid = ::getpid();
     state_.started_at = utc_now();
     state_.phase = Phase::live;

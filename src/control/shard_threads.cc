@@ -23,10 +23,11 @@ constexpr u32 freeze_timeout_ms = 10'000;
 // A loop ends when what it has in flight was answered by the backing.
 constexpr std::chrono::seconds end_timeout{60};
 
-io::Uring::Options ring_options(const Transports& transports) {
+io::Uring::Options ring_options(const Transports& transports, bool restricted) {
     // A pass may hand over a commit and an operation of the backing for each request.
     const u32 entries = std::bit_ceil(transports.depth() * 2);
-    return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max)};
+    return {.entries = std::clamp(entries, ring_entries_min, ring_entries_max),
+            .restricted = restricted};
 }
 
 }  // namespace
@@ -34,8 +35,9 @@ io::Uring::Options ring_options(const Transports& transports) {
 ShardThreads::~ShardThreads() { ASSERT(workers_.empty()); }
 
 Status ShardThreads::start(Transports& transports, engine::Device& device, int held_fd,
-                           Lanes* lanes) {
+                           Lanes* lanes, Sandbox* sandbox) {
     held_fd_ = held_fd;
+    sandbox_ = sandbox && sandbox->wanted() ? sandbox : nullptr;
     keeper_ = lanes && lanes->started() ? &lanes->keeper() : nullptr;
     transports_ = &transports;
     device_ = &device;
@@ -71,8 +73,9 @@ void ShardThreads::end(u32 index, Status status) {
 }
 
 Status ShardThreads::serve_until_stopped(u32 index) {
-    auto ring = io::Uring::create(ring_options(*transports_));
+    auto ring = io::Uring::create(ring_options(*transports_, sandbox_ != nullptr));
     if (!ring) return std::unexpected(std::move(ring).error());
+    if (sandbox_) sandbox_->note_ring((*ring)->restricted());
     if (held_fd_ >= 0) {
         const auto held = (*ring)->register_file(held_fd_);
         if (!held) return std::unexpected(held.error());
@@ -155,6 +158,11 @@ Status ShardThreads::change_image(const std::string& device, backing::Backing& c
         change.carry_out(next);
         return {};
     });
+}
+
+void ShardThreads::confine() {
+    if (!sandbox_) return;
+    engine::on_each(serving(), [this](std::size_t, engine::Shard&) { sandbox_->confine_shard(); });
 }
 
 void ShardThreads::retry_held() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/lanes.h"
+#include "control/sandbox.h"
 #include "control/transports.h"
 #include "engine/device.h"
 #include "engine/shard.h"
@@ -29,7 +30,11 @@ public:
     // this process is killed. `lanes`, if any, were started if they are wanted; they stop before
     // this object does.
     Status start(Transports& transports, engine::Device& device, int held_fd = -1,
-                 Lanes* lanes = nullptr);
+                 Lanes* lanes = nullptr, Sandbox* sandbox = nullptr);
+
+    // Each of them to the sandbox that it was started with, if any. After the device was brought
+    // up: the kernel looks for partitions only where those who serve may administer it.
+    void confine();
 
     // Runs `change` on this thread while no shard serves and nothing is in flight. Waits for that
     // with a bound: whoever asked for a change waits, and so do all requests. The error is that of
@@ -76,6 +81,7 @@ private:
     engine::Device* device_ = nullptr;
     int held_fd_ = -1;
     cgroup::Keeper* keeper_ = nullptr;
+    Sandbox* sandbox_ = nullptr;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;

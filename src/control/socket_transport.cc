@@ -71,6 +71,14 @@ Status SocketTransport::bring_up() {
     return {};
 }
 
+std::vector<int> SocketTransport::folders() const {
+    std::vector<int> folders;
+    for (const Listening& socket : sockets_) {
+        if (socket.folder() >= 0) folders.push_back(socket.folder());
+    }
+    return folders;
+}
+
 // Nobody finds the sockets any more; the connections are ended by the service, for all transports
 // at once.
 Status SocketTransport::stop() {

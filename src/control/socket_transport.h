@@ -30,6 +30,8 @@ public:
 
     // Of each address, in the order of `exported`.
     const std::vector<std::string>& uris() const { return uris_; }
+    // In which it has made files that it removes; open as long as it lives.
+    std::vector<int> folders() const;
     void use(nbd::Service& service) { service_ = &service; }  // before bring_up
 
     TransportChoice kind() const override { return TransportChoice::socket; }

@@ -201,6 +201,11 @@ DeviceState read_fields(Fields& fields) {
     if (fields.has("partscan")) state.partscan = fields.flag("partscan");
     if (fields.has("watch_size")) state.watch_size = fields.flag("watch_size");
     read_on_error(fields, state);
+    if (fields.has("sandbox")) {
+        const auto sandbox = parse_sandbox(fields.text("sandbox", name_chars_max));
+        if (!sandbox) fields.refuse("sandbox");
+        state.sandbox = sandbox.value_or(SandboxChoice::on);
+    }
     if (fields.has("metrics")) {
         state.metrics = fields.text("metrics", name_chars_max);
         if (!parse_metrics_address(state.metrics)) fields.refuse("metrics");
@@ -269,6 +274,7 @@ DeviceOptions recover_options(const DeviceState& state) {
             .watch_size = state.watch_size,
             .on_error = state.on_error,
             .metrics = state.metrics,
+            .sandbox = state.sandbox,
             .exported = state.nbd ? state.nbd->exported : ExportOptions{}};
 }
 
@@ -326,6 +332,7 @@ json to_json(const DeviceState& state, std::string_view status_word) {
     add_trouble("paused", state.paused);
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
+    object["sandbox"] = to_text(state.sandbox);
     if (!state.metrics.empty()) object["metrics"] = state.metrics;
     if (!state.nbd) return object;
     json nbd = to_json(state.nbd->exported);

@@ -58,6 +58,7 @@ struct DeviceState {
     bool partscan = true;
     bool watch_size = false;
     engine::OnError on_error = engine::OnError::report;
+    SandboxChoice sandbox = SandboxChoice::on;
     std::string metrics;  // where they are served over HTTP: --metrics; empty: nowhere
     i32 pid = 0;
     std::string degraded{};  // what is wrong with the image, when that was looked at last

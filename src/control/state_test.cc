@@ -45,6 +45,19 @@ TEST(StateFile, gives_back_what_was_written) {
     }
 }
 
+// A server of before there was one wrote nothing of it, and its successor has one.
+TEST(StateFile, keeps_what_was_said_of_the_sandbox) {
+    DeviceState state = example();
+    state.sandbox = SandboxChoice::require;
+    EXPECT_EQ(recover_options(state).sandbox, SandboxChoice::require);
+    json object = *parse_json(to_file_text(state));
+    EXPECT_EQ(parse_state(dump_json(object), "x.json")->sandbox, SandboxChoice::require);
+    object.erase("sandbox");
+    EXPECT_EQ(parse_state(dump_json(object), "x.json")->sandbox, SandboxChoice::on);
+    object["sandbox"] = "perhaps";
+    EXPECT_FALSE(parse_state(dump_json(object), "x.json"));
+}
+
 TEST(StateFile, keeps_where_metrics_are_served) {
     EXPECT_EQ(recover_options(example()).metrics, "127.0.0.1:9100");
     json object = *parse_json(to_file_text(example()));
@@ -204,7 +217,7 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
         if (field == "charge" || field == "lane_idle_s" || field == "poisoned") continue;
         if (field == "ref" || field == "allow_overlap" || field == "autoclear") continue;
         if (field == "partscan" || field == "watch_size") continue;
-        if (field == "metrics" || field == "on_error") continue;
+        if (field == "metrics" || field == "on_error" || field == "sandbox") continue;
         json object = whole;
         object.erase(field);
         EXPECT_FALSE(parse_state(dump_json(object), "x.json")) << field;

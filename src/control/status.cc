@@ -62,6 +62,14 @@ void add_protection(json& object, const char* field, const Protection& protectio
     if (!protection.on) object[std::string(field) + "_reason"] = protection.reason;
 }
 
+void add_sandbox(json& object, const Confinement& sandbox) {
+    object["capabilities_kept"] = sandbox.kept;
+    add_protection(object, "capabilities_dropped", sandbox.capabilities);
+    add_protection(object, "landlock", sandbox.landlock);
+    add_protection(object, "seccomp", sandbox.seccomp);
+    add_protection(object, "rings_restricted", sandbox.rings);
+}
+
 // The server's own, which all shards have a part of, in the form of the others.
 json root_lane_json(const LiveState& live, std::span<const ShardStats* const> shards) {
     const LaneCounters lane = root_lane_of(shards);
@@ -143,6 +151,7 @@ json status_json(const LiveState& live, std::span<const engine::ShardStats* cons
     add_protection(object, "memory_locked", live.hardening.memory_locked);
     add_protection(object, "oom_protected", live.hardening.oom_protected);
     add_protection(object, "private_mounts", live.hardening.private_mounts);
+    add_sandbox(object, live.hardening.sandbox);
     if (live.clients) {
         object["connections"] = live.clients->connections;
         object["connections_accepted"] = live.clients->accepted;

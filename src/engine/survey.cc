@@ -25,10 +25,22 @@ void Survey::ask(Question& question) {
     bell_.notify_one();
 }
 
+void Survey::run(const Call& call) {
+    call_.store(&call, std::memory_order_release);
+    bell_.fetch_add(1, std::memory_order_release);
+    bell_.notify_one();
+    call_.wait(&call, std::memory_order_acquire);
+}
+
 void Survey::serve() {
     ::prctl(PR_SET_NAME, "ringloop-survey");
     for (;;) {
         const u32 heard = bell_.load(std::memory_order_acquire);
+        if (const Call* call = call_.load(std::memory_order_acquire)) {
+            call->function(call->context);
+            call_.store(nullptr, std::memory_order_release);
+            call_.notify_one();
+        }
         // In no order: questions in flight together have none.
         Message* message = asked_.exchange(nullptr, std::memory_order_acquire);
         while (message) {

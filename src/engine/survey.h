@@ -24,11 +24,19 @@ public:
     // Any thread.
     void ask(Question& question);
 
+    // Calls `function` on the survey's thread, and returns when it has returned. Control thread.
+    struct Call {
+        void (*function)(void* context);
+        void* context;
+    };
+    void run(const Call& call);
+
 private:
     void serve();
 
     const backing::Backing& backing_;
     std::atomic<Message*> asked_ = nullptr;
+    std::atomic<const Call*> call_ = nullptr;  // not run yet
     std::atomic<bool> stopping_ = false;
     std::atomic<u32> bell_ = 0;  // rung by ask and by the destructor
     std::thread thread_;

@@ -116,6 +116,9 @@ public:
 
     ServiceCounts counts() const;
 
+    // Whose thread is one of this process, like those of the shards.
+    engine::Survey& survey() { return survey_; }
+
     // Buffers of all connections together, at most.
     u64 buffer_bytes_max() const {
         return options_.connections_max * transmission_options(0).buffer_bytes();
@@ -141,7 +144,6 @@ private:
     const ServiceOptions& options() const { return options_; }
     // With the size that the device has now, so each connection asks for its own.
     Export export_now() const;
-    engine::Survey& survey() { return survey_; }
     Agreement kernel_agreement() const;
     Transmission::Options transmission_options(u64 cgroup) const;
     bool full() const { return places_taken_.load() >= options_.connections_max; }
