@@ -177,7 +177,10 @@ Opener::~Opener() {
 
 Result<Opener::Answer> Opener::ask(u32 what, u64 value, int fd) {
     const std::lock_guard lock(mutex_);
-    const auto died = [] { return fail(EPIPE, "the process that opens images again has died"); };
+    const auto died = [] {
+        return fail(
+            EPIPE, "the process that opens images again has died; ringloop upgrade starts another");
+    };
     const Request request{.what = static_cast<What>(what), .value = value};
     const auto body = std::as_bytes(std::span(&request, 1));
     i32 sent = 0;

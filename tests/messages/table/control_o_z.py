@@ -61,6 +61,9 @@ ROWS["src/control/on_error.cc"] = [
 ]
 
 ROWS["src/control/options.cc"] = [
+    Row("--sandbox={}: use on, off or require",
+        "--sandbox=maybe", "maybe", "use on, off or require",
+        Run("attach --sandbox=maybe image")),
     Row("--workers {} and --queues {}: each queue needs a worker of its own; use at least "
         "--workers {}, or --queues {}",
         "--workers 1", "each queue needs a worker of its own", "or --queues",
