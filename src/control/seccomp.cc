@@ -88,6 +88,7 @@ constexpr auto always = std::to_array<long>({
     SYS_fdatasync,
     SYS_fallocate,
     SYS_fadvise64,
+    SYS_memfd_create,  // what the next server is told of clients (hand_over.h)
     SYS_umask,
     SYS_dup,
     SYS_dup3,
