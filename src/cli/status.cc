@@ -60,7 +60,7 @@ std::string facts_table(const json& object) {
     for (const char* field :
          {"on_error", "stopped", "paused", "degraded", "policy", "charge", "direct_io", "poisoned",
           "io_flusher", "memory_locked", "oom_protected", "private_mounts", "sandbox",
-          "capabilities_dropped", "landlock", "seccomp", "rings_restricted"}) {
+          "capabilities_dropped", "landlock", "seccomp", "rings_restricted", "opener"}) {
         if (object.contains(field)) rows.push_back({field, with_reason(object, field)});
     }
     const auto kept = object.find("capabilities_kept");

@@ -25,6 +25,8 @@ struct Confinement {
     Protection seccomp{false, "--sandbox=off"};
     // What rings do is no way around that.
     Protection rings{false, "--sandbox=off"};
+    // The process that opens for it (opener.h) is there.
+    Protection opener{false, "--sandbox=off"};
 };
 
 struct Hardening {

@@ -66,6 +66,11 @@ void tell(const Status& status, Reply& reply, std::string& text) {
     text = status.error().message;
 }
 
+std::unexpected<Error> dead() {
+    return fail(EPIPE,
+                "the process that opens images again has died; ringloop upgrade starts another");
+}
+
 // The server is not one of them: it is this process's parent.
 std::string holders_text(const std::string& device, Holding holding) {
     std::string text;
@@ -175,19 +180,20 @@ Opener::~Opener() {
     ::waitpid(pid_, nullptr, WNOHANG);
 }
 
+Status Opener::health() const {
+    if (cgroup::pidfd_ends_within(process_.get(), 0)) return dead();
+    return {};
+}
+
 Result<Opener::Answer> Opener::ask(u32 what, u64 value, int fd) {
     const std::lock_guard lock(mutex_);
-    const auto died = [] {
-        return fail(
-            EPIPE, "the process that opens images again has died; ringloop upgrade starts another");
-    };
     const Request request{.what = static_cast<What>(what), .value = value};
     const auto body = std::as_bytes(std::span(&request, 1));
     i32 sent = 0;
     do {
         sent = cgroup::send_message(socket_.get(), body, std::span(&fd, fd >= 0 ? 1 : 0), 0);
     } while (sent == -EINTR);
-    if (sent < 0) return died();
+    if (sent < 0) return dead();
     Reply reply;
     cgroup::MessageFds fds;
     i32 received = 0;
@@ -195,7 +201,7 @@ Result<Opener::Answer> Opener::ask(u32 what, u64 value, int fd) {
         received = cgroup::receive_message(socket_.get(),
                                            std::as_writable_bytes(std::span(&reply, 1)), fds, 0);
     } while (received == -EINTR);
-    if (received < static_cast<i32>(Reply::head_bytes)) return died();
+    if (received < static_cast<i32>(Reply::head_bytes)) return dead();
     std::string text(reply.text.data(), static_cast<std::size_t>(received) - Reply::head_bytes);
     if (reply.number != 0) return std::unexpected(Error{reply.number, std::move(text)});
     return Answer{std::move(text), std::move(fds.fds[0])};

@@ -33,6 +33,9 @@ public:
     Opener& operator=(const Opener&) = delete;
     ~Opener();
 
+    // What is wrong with it, if anything. Any thread.
+    Status health() const;
+
     // Any thread; one at a time. As backing::reopen.
     UniqueFd open_again(int fd, int flags) override;
 

@@ -223,6 +223,12 @@ void Sandbox::note_ring(bool restricted) {
     report_.rings = {false, "this kernel does not restrict rings"};
 }
 
+Confinement Sandbox::report() const {
+    Confinement report = report_;
+    if (opener_) report.opener = to_protection(opener_->health());
+    return report;
+}
+
 Status Sandbox::check_required() const {
     if (plan_.choice != SandboxChoice::require) return {};
     for (const auto& [name, part] :

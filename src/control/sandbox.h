@@ -55,7 +55,7 @@ public:
     void note_ring(bool restricted);
 
     // Any time; complete after confine(). Control thread.
-    const Confinement& report() const { return report_; }
+    Confinement report() const;
 
 private:
     enum class Worker : u8 { shard, keeper };

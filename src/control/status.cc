@@ -68,6 +68,7 @@ void add_sandbox(json& object, const Confinement& sandbox) {
     add_protection(object, "landlock", sandbox.landlock);
     add_protection(object, "seccomp", sandbox.seccomp);
     add_protection(object, "rings_restricted", sandbox.rings);
+    add_protection(object, "opener", sandbox.opener);
 }
 
 // The server's own, which all shards have a part of, in the form of the others.
