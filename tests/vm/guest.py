@@ -23,7 +23,7 @@ DISK_MODES = ["cache=none,aio=io_uring", "cache=none,aio=threads", "cache=writeb
 KERNEL_COMMAND_LINE = ("console=ttyS0 loglevel=5 panic=-1 log_buf_len=4M nokaslr mitigations=off "
                        "tsc=reliable no_timer_check random.trust_cpu=on "
                        "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=60 "
-                       "init_on_alloc=0 audit=0 lsm=capability cryptomgr.notests")
+                       "init_on_alloc=0 audit=0 lsm=landlock,capability cryptomgr.notests")
 
 
 class GuestError(Exception):
