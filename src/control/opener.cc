@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
+#include "abi/magic.h"
 #include "cgroup/nursery.h"
 #include "cgroup/pidfd.h"
 #include "control/block_node.h"
@@ -50,9 +53,44 @@ struct Reply {
 
 constexpr int flags_allowed = O_ACCMODE | O_DIRECT;
 
+// Where files are the kernel's settings and what it tells: a server reads some of them (sandbox.h).
+constexpr auto kernel_file_systems = std::to_array<u32>({
+    PROC_SUPER_MAGIC,
+    SYSFS_MAGIC,
+    CGROUP_SUPER_MAGIC,
+    CGROUP2_SUPER_MAGIC,
+    DEBUGFS_MAGIC,
+    TRACEFS_MAGIC,
+    BPF_FS_MAGIC,
+    SECURITYFS_MAGIC,
+    PSTOREFS_MAGIC,
+    EFIVARFS_MAGIC,
+    BINFMTFS_MAGIC,
+    SELINUX_MAGIC,
+    SMACK_MAGIC,
+    RDTGROUP_SUPER_MAGIC,
+    abi::configfs_magic,
+    abi::fuse_connections_magic,
+});
+
+// What a server may only read it must not get for writing here, nor a terminal or a disk's driver.
+bool may_be_an_image(int fd) {
+    struct stat file{};
+    struct statfs system{};
+    if (::fstat(fd, &file) != 0 || ::fstatfs(fd, &system) != 0) return false;
+    if (S_ISBLK(file.st_mode)) return true;
+    const auto type = static_cast<u32>(system.f_type);
+    return S_ISREG(file.st_mode) &&
+           std::ranges::find(kernel_file_systems, type) == kernel_file_systems.end();
+}
+
 UniqueFd open_as_asked(const cgroup::MessageFds& fds, u64 flags, Reply& reply) {
     if (fds.count != 1 || (flags & ~u64{flags_allowed}) != 0) {
         reply.number = EINVAL;
+        return {};
+    }
+    if (!may_be_an_image(fds.fds[0].get())) {
+        reply.number = EPERM;
         return {};
     }
     UniqueFd opened = backing::reopen(fds.fds[0].get(), static_cast<int>(flags));
