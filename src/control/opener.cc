@@ -186,7 +186,7 @@ struct Opener::Answer {
 Result<std::unique_ptr<Opener>> Opener::start(const std::string& device) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-        return fail_errno(errno, "socketpair");
+        return fail_errno(errno, "no sockets for the process that opens images again");
     }
     UniqueFd ours(ends[0]);
     const UniqueFd theirs(ends[1]);
@@ -199,7 +199,7 @@ Result<std::unique_ptr<Opener>> Opener::start(const std::string& device) {
         const int number = errno;
         ::kill(pid, SIGKILL);
         ::waitpid(pid, nullptr, 0);
-        return fail_errno(number, "pidfd_open");
+        return fail_errno(number, "cannot watch the process that opens images again");
     }
     std::unique_ptr<Opener> opener(new Opener(pid, std::move(process), std::move(ours)));
     opener_of_server = opener.get();

@@ -1,6 +1,6 @@
 """What the parts of the sandbox say."""
 
-from row import ERRNO, OUT, Cannot, NoRemedy, Part, Row
+from row import ERRNO, OUT, Cannot, NoRemedy, Part, Row, Run
 
 ROWS = {}
 
@@ -24,10 +24,14 @@ ROWS["src/control/landlock.cc"] = [
 ]
 
 ROWS["src/control/opener.cc"] = [
-    Row("socketpair", "socketpair", ERRNO, ERRNO, OUT),
+    Row("no sockets for the process that opens images again",
+        "the process that opens images again", "Too many open files", "raise ulimit -n",
+        Run("serve --transport socket image", denied="socketpair:EMFILE")),
     Row("cannot start the process that opens images again",
         "the process that opens images again", ERRNO, ERRNO, OUT),
-    Row("pidfd_open", "pidfd_open", ERRNO, ERRNO, OUT),
+    Row("cannot watch the process that opens images again",
+        "the process that opens images again", "Too many open files", "raise ulimit -n",
+        Run("serve --transport socket image", denied="pidfd_open:EMFILE")),
     Row("the process that opens images again has died; ringloop upgrade starts another",
         "the process that opens images again", "has died", "ringloop upgrade starts another",
         Cannot("somebody has to kill it")),
