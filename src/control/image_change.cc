@@ -128,6 +128,7 @@ Status change_image(const ImageWanted& wanted, int looked_up_fd, const ImagePart
     if (!other.path.empty() && looked_up_fd < 0) {
         return fail(EINVAL, "{}: no descriptor of it came with the question", other.path);
     }
+    TRY(opener_health());
     const bool closes = other.read_only && !state.read_only;
     const bool opens = !other.read_only && state.read_only;
     const bool disk = state.transport != TransportChoice::socket;

@@ -274,6 +274,8 @@ Status Opener::set_read_only(bool read_only) {
     return {};
 }
 
+Status opener_health() { return opener_of_server ? opener_of_server->health() : Status(); }
+
 std::vector<std::string> holders_seen(const std::string& device, Holding holding) {
     if (!opener_of_server) return holders_of(device, holding);
     auto holders = opener_of_server->holders(holding);

@@ -56,6 +56,9 @@ private:
     std::mutex mutex_;
 };
 
+// An error where this server has one that has died: no image is opened again.
+Status opener_health();
+
 // By the opener of this server where it has one, otherwise here. Where it has died, somebody who
 // cannot be seen is said to hold the device: whoever asks then takes the careful way.
 std::vector<std::string> holders_seen(const std::string& device, Holding holding = Holding::any);
