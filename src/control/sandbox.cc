@@ -184,7 +184,8 @@ Status Sandbox::confine() {
         if (report_.seccomp.on) {
             const Status silent = refuse_new_privileges();
             report_.seccomp = to_protection(
-                silent ? filter_system_calls({.netlink = plan_.transport == TransportChoice::nbd,
+                silent ? filter_system_calls({.disk = plan_.transport != TransportChoice::socket,
+                                              .netlink = plan_.transport == TransportChoice::nbd,
                                               .cgroups = plan_.lanes})
                        : silent);
         }

@@ -261,6 +261,11 @@ Status filter_system_calls(SystemCallsNeeded needed) {
     // Threads, not processes: the search for data and holes, a question to the nbd driver.
     filter.allow_if_set(SYS_clone, 0, CLONE_THREAD);
     filter.reply(SYS_clone3, unknown);
+    if (needed.disk) {
+        // Who opens it, from when --autoclear is set.
+        filter.allow(SYS_inotify_add_watch);
+        filter.allow(SYS_inotify_rm_watch);
+    }
     // No new code.
     filter.allow_if_clear(SYS_mmap, 2, PROT_EXEC);
     filter.allow_if_clear(SYS_mprotect, 2, PROT_EXEC);

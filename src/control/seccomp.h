@@ -11,6 +11,7 @@
 namespace ringloop::control {
 
 struct SystemCallsNeeded {
+    bool disk = false;     // has a node, and who opens it may become of interest
     bool netlink = false;  // the kernel's nbd driver is told of its end by it
     bool cgroups = false;  // found by number, and their lanes ended
 };
