@@ -36,7 +36,8 @@ u32 read_number_u32(int folder, const char* name) {
 UniqueFd open_queue(dev_t device, const std::string& sysfs) {
     const std::string folder =
         fmt::format("{}/dev/block/{}:{}", sysfs, major(device), minor(device));
-    constexpr int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    // Not O_PATH, which a server in its sandbox is refused.
+    constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
     UniqueFd queue(open((folder + "/queue").c_str(), flags));
     if (queue) return queue;
     // A partition's folder lies in its disk's. Without the check, "..", of whatever folder, might
