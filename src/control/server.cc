@@ -40,10 +40,8 @@ int Server::run() noexcept {
 }
 
 Status Server::serve_until_told() {
-    const auto watched = watch_others();
-    if (!watched) return std::unexpected(watched.error());
     for (;;) {
-        auto question = socket_->next(watched->get());
+        auto question = socket_->next(others_.get());
         if (!question) return std::unexpected(std::move(question).error());
         if (!*question && signals_.arrived() == 0) {
             TRY(attend_to_others());
@@ -101,13 +99,6 @@ void Server::follow_image_size() {
     }
     if (trouble != size_trouble_ && !trouble.empty()) log::warning("{}", trouble);
     size_trouble_ = std::move(trouble);
-}
-
-// Everything but the control socket.
-Result<UniqueFd> Server::watch_others() const {
-    std::vector<int> fds = {signals_.fd(), attention_.fd(), upkeep_->fd()};
-    if (metrics_) fds.push_back(metrics_->fd());
-    return watch_any(fds);
 }
 
 Status Server::attend_to_others() {

@@ -62,9 +62,9 @@ private:
     Status claim_own_name(const std::string& path);
     std::optional<DeviceState::Nbd> nbd_state() const;
     Status prepare_sandbox();
+    Status watch_others();
     Status start_shards();
     Status bring_up();
-    Status look_after();
     std::string ready_line() const;
     Status listen_for_questions();
     Status close_sandbox();
@@ -88,7 +88,6 @@ private:
     void end_waiting();
     void flush_users() const;
     LiveDevice live_device();
-    Result<UniqueFd> watch_others() const;
     Status attend_to_others();
 
     Status take_down();
@@ -128,8 +127,9 @@ private:
     std::string backend_identifier_;
     DeviceState state_;
     Sandbox sandbox_;
-    std::unique_ptr<Upkeep> upkeep_;  // from bring_up on
-    std::string size_trouble_;        // why the image's size was not taken, last
+    std::unique_ptr<Upkeep> upkeep_;
+    UniqueFd others_;           // readable when something else than a question waits
+    std::string size_trouble_;  // why the image's size was not taken, last
     std::optional<ControlSocket> socket_;
     std::unique_ptr<MetricsServer> metrics_;  // with --metrics
     std::string metrics_shortcoming_;         // why there are none though they were asked for

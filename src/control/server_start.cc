@@ -51,6 +51,7 @@ Status Server::start() {
     // A driver gives a device to nobody while its server lives.
     if (!sockets_alone()) TRY(replace_predecessor());
     TRY(create_device());
+    TRY(watch_others());
     TRY(check_wanted());
     TRY(prepare_sandbox());
     TRY(start_shards());
@@ -382,16 +383,22 @@ Status Server::bring_up() {
     live_ = true;
     if (estate_) pause_us_ = (now_ns() - estate_->held_since_ns) / 1000;
     if (!options_.partscan) remove_partitions(state_.device);
-    return look_after();
+    return upkeep_->watch({.autoclear = options_.autoclear, .watch_size = options_.watch_size},
+                          clients_of(transports_));
 }
 
-// What has to be looked at from time to time, if anything; `set` may want it later.
-Status Server::look_after() {
+// Everything but the control socket. Before a predecessor is replaced: this may find too many files
+// open, and then the old one goes on.
+Status Server::watch_others() {
     auto upkeep = Upkeep::create(state_);
     if (!upkeep) return std::unexpected(std::move(upkeep).error());
     upkeep_ = std::move(*upkeep);
-    return upkeep_->watch({.autoclear = options_.autoclear, .watch_size = options_.watch_size},
-                          clients_of(transports_));
+    std::vector<int> fds = {signals_.fd(), attention_.fd(), upkeep_->fd()};
+    if (metrics_) fds.push_back(metrics_->fd());
+    auto others = watch_any(fds);
+    if (!others) return std::unexpected(std::move(others).error());
+    others_ = std::move(*others);
+    return {};
 }
 
 // What is told to whoever waits for the device.

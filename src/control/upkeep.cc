@@ -1,7 +1,6 @@
 #include "control/upkeep.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "control/attention.h"
 #include "control/opener.h"
 
 namespace ringloop::control {
@@ -38,16 +38,12 @@ Result<std::unique_ptr<Upkeep>> Upkeep::create(const DeviceState& state) {
 }
 
 Status Upkeep::open() {
-    events_.reset(::epoll_create1(EPOLL_CLOEXEC));
     timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     opens_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (!events_ || !timer_ || !opens_) return fail_errno(errno, "cannot watch {}", device_);
-    for (const UniqueFd* fd : {&timer_, &opens_}) {
-        epoll_event event{.events = EPOLLIN, .data = {.fd = fd->get()}};
-        if (::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd->get(), &event) != 0) {
-            return fail_errno(errno, "cannot watch {}", device_);
-        }
-    }
+    if (!timer_ || !opens_) return fail_errno(errno, "cannot watch {}", device_);
+    auto events = watch_any(std::array{timer_.get(), opens_.get()});
+    if (!events) return std::unexpected(std::move(events).error());
+    events_ = std::move(*events);
     return {};
 }
 

@@ -530,8 +530,8 @@ ROWS["src/control/upkeep.cc"] = [
     Row("((udev-worker)) has it open",
         how=Part("of udev, who holds every new disk for a moment")),
     Row("cannot watch {}",
-        "{}", ERRNO, ERRNO,
-        OUT),
+        "socket0.nbd", "Too many open files", "raise ulimit -n",
+        Run("serve --transport socket image", denied="timerfd_create:EMFILE")),
 ]
 
 ROWS["src/control/watching.cc"] = [
