@@ -22,6 +22,7 @@ on_exit() {
 run_exit_commands() {
     local command
     set +e
+    trap - ERR  # what they undo may not be there
     for command in ${exit_commands[@]+"${exit_commands[@]}"}; do eval "$command"; done
 }
 exit_commands=()
