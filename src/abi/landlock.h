@@ -39,17 +39,17 @@ inline constexpr u64 scope_abstract_unix_socket = 1u << 0;  // ABI 6, Linux 6.12
 inline constexpr u64 scope_signal = 1u << 1;
 
 // As long as the ABI knows it: the kernel refuses bytes that it does not know unless they are 0.
-struct ruleset_attr {
+struct RulesetAttr {
     u64 handled_access_fs;
     u64 handled_access_net;
     u64 scoped;
 };
-static_assert(sizeof(ruleset_attr) == 24);
+static_assert(sizeof(RulesetAttr) == 24);
 
-struct [[gnu::packed]] path_beneath_attr {
+struct [[gnu::packed]] PathBeneathAttr {
     u64 allowed_access;
     i32 parent_fd;
 };
-static_assert(sizeof(path_beneath_attr) == 12);
+static_assert(sizeof(PathBeneathAttr) == 12);
 
 }  // namespace ringloop::abi::landlock

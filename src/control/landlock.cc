@@ -58,7 +58,7 @@ Result<u32> landlock_version() {
 Result<Landlock> Landlock::create(bool signals) {
     const auto version = landlock_version();
     if (!version) return std::unexpected(version.error());
-    abi::ruleset_attr rules{
+    abi::RulesetAttr rules{
         .handled_access_fs = access_of(*version), .handled_access_net = 0, .scoped = 0};
     if (*version >= version_of_network) {
         rules.handled_access_net = abi::net_bind_tcp | abi::net_connect_tcp;
@@ -74,8 +74,7 @@ Result<Landlock> Landlock::create(bool signals) {
 }
 
 Status Landlock::allow(int fd, Allow what) const {
-    const abi::path_beneath_attr rule{.allowed_access = access_of(what) & handled_,
-                                      .parent_fd = fd};
+    const abi::PathBeneathAttr rule{.allowed_access = access_of(what) & handled_, .parent_fd = fd};
     if (::syscall(abi::add_rule_call, rules_.get(), abi::rule_path_beneath, &rule, u32{0}) != 0) {
         return fail_errno(errno, "landlock_add_rule");
     }

@@ -2,7 +2,7 @@
 // file opened and no connection made by it, past what is filtered of system calls.
 #pragma once
 
-struct io_uring;
+#include <liburing.h>
 
 namespace ringloop::io {
 
