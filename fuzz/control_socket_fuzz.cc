@@ -54,6 +54,9 @@ public:
                   .started_at = utc_now(),
                   .boot_id = "b"};
         device_->dispatch_by(dispatching_of(recover_options(state_), state_.queues));
+        auto upkeep = Upkeep::create(state_);
+        ASSERT(upkeep);
+        upkeep_ = std::move(*upkeep);
     }
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
@@ -73,6 +76,7 @@ public:
                                              .device = *device_,
                                              .transports = transports_,
                                              .shards = shards_,
+                                             .upkeep = *upkeep_,
                                              .state = state_});
     }
     const std::string& folder() const { return folder_; }
@@ -95,6 +99,7 @@ private:
     std::unique_ptr<engine::Device> device_;
     Transports transports_;
     ShardThreads shards_;
+    std::unique_ptr<Upkeep> upkeep_;
     DeviceState state_;
 };
 

@@ -30,7 +30,7 @@ wait_until() { # SECONDS COMMAND...
         read -rt 0.2 <> <(:) || true
     done
 }
-dpkg() { command dpkg "$@" 2> >(grep -v 'files list file for package' >&2); }
+dpkg() { command dpkg "$@" 2> >(grep -v 'files list file for package' >&2 || true); }
 pid_of() { systemctl show -p MainPID --value "$1"; }
 # "active", "inactive", "failed"; systemctl is-active fails for those that it names.
 state_of() { systemctl show -p ActiveState --value "$1"; }
