@@ -1,7 +1,8 @@
 # Precompiled headers, for the sanitizer builds only: there the compiler spends more time on the
 # headers of others than on this project, and CI makes these builds from nothing each time. The
 # release build goes without, so a file that does not include what it uses still fails to build.
-# Measured with two cores: asan and its fuzzers 2.6 times as fast, tsan 2.4 times.
+# From nothing, asan with its fuzzers takes 430 s of processor time, tsan 340 s. Without, they kept
+# two cores busy for 565 and 413 s.
 
 # Without these ccache takes no file that uses a precompiled header (ccache(1), "PRECOMPILED
 # HEADERS").

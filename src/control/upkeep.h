@@ -1,6 +1,6 @@
 // What a server looks after while it serves, where it was asked to: whether the last user of the
 // device has gone (--autoclear), and whether the image has another size (--watch-size). Control
-// thread. As long as it is neither, an idle server never wakes.
+// thread. Where neither is asked for, an idle server never wakes.
 #pragma once
 
 #include <memory>

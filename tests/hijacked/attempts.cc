@@ -46,17 +46,23 @@ bool opens(const char* path, int flags) {
     return true;
 }
 
-bool connects_unix() {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, setting("HIJACK_SOCKET"), sizeof address.sun_path - 1);
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+template <typename Address>
+bool connects(const Address& address) {
+    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+    const int fd = ::socket(generic->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
-    const int connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
+    const int connected = ::connect(fd, generic, sizeof address);
     const int number = errno;
     ::close(fd);
     errno = number;
     return connected == 0;
+}
+
+bool connects_unix() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, setting("HIJACK_SOCKET"), sizeof address.sun_path - 1);
+    return connects(address);
 }
 
 bool connects_tcp() {
@@ -64,13 +70,7 @@ bool connects_tcp() {
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(setting("HIJACK_PORT"))));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return false;
-    const int connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    const int number = errno;
-    ::close(fd);
-    errno = number;
-    return connected == 0;
+    return connects(address);
 }
 
 // Of a program that is missing, so that nothing is lost where it is allowed.
