@@ -21,9 +21,17 @@ if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or Sanitize" FORCE)
 endif()
 
+# What one clone compiled the next one has, wherever it lies; without the two settings every path
+# is a part of what ccache compares.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+    set(ringloop_ccache ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
+        CCACHE_NOHASHDIR=1)
+    if(CMAKE_BUILD_TYPE STREQUAL "Sanitize")
+        # Or it takes no file that uses a precompiled header (ccache(1), "PRECOMPILED HEADERS").
+        list(APPEND ringloop_ccache CCACHE_SLOPPINESS=pch_defines,time_macros)
+    endif()
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${ringloop_ccache} ${CCACHE_PROGRAM})
 endif()
 
 add_library(ringloop_flags INTERFACE)

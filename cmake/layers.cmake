@@ -127,8 +127,8 @@ function(ringloop_unit_tests)
         ringloop_use_precompiled(${name}_test precompiled_tests)
         add_dependencies(unit_tests ${name}_test)
         # PRE_TEST: a test that cannot even list itself fails the test run, not the build.
-        gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-            TEST_PREFIX "${folder}: " PROPERTIES LABELS unit TIMEOUT 60)
+        gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 240
+            TEST_PREFIX "${folder}: " PROPERTIES LABELS unit TIMEOUT 240)
     endforeach()
 endfunction()
 

@@ -5,7 +5,8 @@
 
 BUILD is a configured build tree of clang, build/asan by default, with its target `generated` built.
 A file is checked again only when it, a header of this project that it reaches, its compile command,
-.clang-tidy or clang-tidy itself has changed. Unit tests are left out: the macros of GoogleTest are
+.clang-tidy or clang-tidy itself has changed: what was clean is remembered for every clone, in
+$XDG_CACHE_HOME/ringloop or ~/.cache/ringloop. Unit tests are left out: the macros of GoogleTest are
 most of what would be found.
 """
 
@@ -21,7 +22,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CLANG_TIDY = "clang-tidy-19"
-CACHE = ROOT / "build" / ".clang-tidy"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache",
+                     "ringloop", "clang-tidy")
 INCLUDE = re.compile(rb'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 
@@ -40,9 +42,9 @@ def fingerprint(entry, salt):
     source = pathlib.Path(entry["file"])
     generated = pathlib.Path(entry["directory"]) / "generated"
     digest = hashlib.sha256(salt)
-    digest.update(entry["command"].encode())
+    digest.update(entry["command"].replace(f"{ROOT}/", "").encode())
     for path in [source, *reached_headers(source, generated, [])]:
-        digest.update(str(path).encode() + b"\0" + path.read_bytes())
+        digest.update(os.path.relpath(path, ROOT).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
