@@ -6,7 +6,7 @@ source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/crash.sh"
 
-points=${POINTS:-7}
+points=${POINTS:-2}
 crash_on_disk xfs 304 30
 points=${POINTS:-4}
 crash_in_file ext4 10 xfs 304

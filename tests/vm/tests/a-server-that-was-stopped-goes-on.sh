@@ -35,7 +35,7 @@ waits() {
 }
 
 begin_load
-for round in 1 2; do
+for round in ${ROUNDS:-1}; do
     wait_until 60 has_written $(($(writes) + 200))
     before=$(given_up)
     kill -STOP "$pid"

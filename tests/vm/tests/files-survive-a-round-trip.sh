@@ -7,7 +7,7 @@
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
 
-trees=(${TREE:-/usr/share/cmake-*/Modules})
+trees=(${TREE:-/usr/share/cmake-*/Modules/[A-C]*})
 transport=${transport:-ublk}
 tree=/tmp/tree
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # kernel: 6.12
 # timeout: 300
-# Cgroups are made, used once and removed, CGROUPS of them (60 unless set):
+# Cgroups are made, used once and removed, CGROUPS of them (20 unless set):
 #   CGROUPS=10000 bash tests/vm/tests/lanes-come-and-go-without-a-trace.sh
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
@@ -39,7 +39,7 @@ for i in {1..10}; do
 done
 take_stock
 before=("${stock[@]}")
-total=${CGROUPS:-60}
+total=${CGROUPS:-20}
 for ((i = 0; i < total; i += 10)); do
     names=()
     for ((j = i; j < i + 10; j++)); do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # kernel: 6.12
 # timeout: 300
-# Attach and detach, CYCLES times (50 unless set):
+# Attach and detach, CYCLES times (25 unless set):
 #   CYCLES=1000 bash tests/vm/tests/many-cycles-leak-nothing.sh
 source "$(dirname "$0")/../lib.sh"
 source "$RINGLOOP_TREE/tests/vm/tools/device.sh"
@@ -33,10 +33,10 @@ open_files() {
 }
 
 # Until the kernel's own caches are warm.
-for _ in {1..10}; do cycle; done
+for _ in {1..5}; do cycle; done
 before=($(processes) $(open_files) $(held_kib) $(meminfo_kib MemAvailable))
 started_us=${EPOCHREALTIME/./}
-cycles=${CYCLES:-50}
+cycles=${CYCLES:-25}
 for ((i = 0; i < cycles; i++)); do cycle; done
 echo "$cycles cycles, $(((${EPOCHREALTIME/./} - started_us) / cycles / 1000)) ms each"
 assert_nothing_left
