@@ -36,7 +36,7 @@ fail_from() {
     local where="allocation $2 of '$1' ${3:-}"
     rm -f mark
     run_program env "${@:3}" LD_PRELOAD="$PWD/fail.so" FAIL_VERB="$1" FAIL_ALLOCATION="$2" \
-        FAIL_MARK="$PWD/mark" timeout 30 "$RINGLOOP" attach --nbd unix:s.sock image
+        FAIL_MARK="$PWD/mark" timeout $((30 * patience)) "$RINGLOOP" attach --nbd unix:s.sock image
     ((counted += 1))
     if ((status == 0)); then
         assert_eq "$stderr" "" "what was said when $where failed and nothing came of it"

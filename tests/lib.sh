@@ -113,9 +113,12 @@ make_certificate() {
         --template "$name/template" --outfile "$name/$role-cert.pem" 2>/dev/null
 }
 
+# How many times slower than an idle machine this one may be: limits of time are as much longer.
+patience=${TEST_PATIENCE:-1}
+
 # wait_until SECONDS COMMAND...: repeats the command until it succeeds.
 wait_until() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1 * patience))
     shift
     until "$@"; do
         ((SECONDS < deadline)) || die "still not true: $*"

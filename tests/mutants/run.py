@@ -28,6 +28,7 @@ BUILD = ROOT / "build" / "release"
 OUT = ROOT / "build" / "mutants"
 SEED = 1
 LIMIT_S = 60
+PATIENCE = int(os.environ.get("TEST_PATIENCE", "1"))
 BEFORE = re.compile(r"^(\d+) runs, (\d+) operations before it$", re.MULTILINE)
 REASON = re.compile(r"^seed \d+ of commit \S+ FAILS: (.*)$", re.MULTILINE)
 
@@ -108,7 +109,8 @@ def show_to_simulator(program, mutant):
 def show_to_unit_test(program, mutant):
     pattern = mutant.test.split(":")[1]
     done = subprocess.run([program, f"--gtest_filter={pattern}"], check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=LIMIT_S * PATIENCE)
     if done.returncode == 0 or "[==========] Running 0 tests" in done.stdout:
         return None
     return {"by": mutant.test, "runs": 1, "operations": 0, "reason": "a test fails"}

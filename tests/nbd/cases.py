@@ -19,7 +19,7 @@ import subprocess
 
 import server
 
-RUN_LIMIT_S = 120
+RUN_LIMIT_S = 120 * server.PATIENCE
 CASES = []
 
 

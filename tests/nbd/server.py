@@ -17,8 +17,9 @@ TREE = HERE.parent.parent
 RINGLOOP = os.environ.get("RINGLOOP", str(TREE / "build/release/ringloop"))
 KIND = os.environ.get("NBD_SERVER", "ringloop")
 
-START_LIMIT_S = 20
-STOP_LIMIT_S = 20
+PATIENCE = int(os.environ.get("TEST_PATIENCE", "1"))
+START_LIMIT_S = 20 * PATIENCE
+STOP_LIMIT_S = 20 * PATIENCE
 LOOK_AGAIN_S = 0.01
 LOG_LINES_SHOWN = 20
 

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 
-WAIT_S = float(os.environ.get("NBD_WAIT_S", "20"))
+WAIT_S = float(os.environ.get("NBD_WAIT_S") or 20 * int(os.environ.get("TEST_PATIENCE", "1")))
 
 NBDMAGIC = 0x4E42444D41474943
 IHAVEOPT = 0x49484156454F5054

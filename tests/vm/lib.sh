@@ -48,14 +48,22 @@ expect_fail() {
     ((status < 126)) || die "'$*' ended with status $status, expected a refusal: $output"
 }
 
+# How many times slower than an idle machine this one may be: limits of time are as much longer.
+patience=${TEST_PATIENCE:-1}
+
 # wait_until SECONDS COMMAND...: repeats the command until it succeeds.
 wait_until() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1 * patience))
     shift
     until "$@"; do
         ((SECONDS < deadline)) || die "still not true: $*"
         sleep 0.05
     done
+}
+
+# within SECONDS COMMAND...: it is ended when it takes longer.
+within() {
+    timeout "$(($1 * patience))" "${@:2}"
 }
 
 # make_image SIZE [PATH]: a sparse file; prints its path.

@@ -66,7 +66,7 @@ class Runner:
             guest = Guest(self.kernel_image, self.results, self.options.smp, self.options.memory)
             guest.load({test.name: test.text for test in waiting},
                        [(test.name, test.limit_s * self.options.patience) for test in waiting],
-                       self.binary)
+                       self.binary, {"TEST_PATIENCE": self.options.patience})
             try:
                 self.run_in(guest, waiting)
             finally:
@@ -163,7 +163,8 @@ def run_alone(options, kernel_image, binary, results):
         # The functions of lib.sh are at hand, its strictness is not.
         code = f'source "$VM_LIB"; trap - ERR; set +eu +o pipefail\n{options.command}\n'
         limit_s = (options.timeout or COMMAND_LIMIT_S) * options.patience
-        guest.load({"command": code}, [("command", limit_s)], binary)
+        guest.load({"command": code}, [("command", limit_s)], binary,
+                   {"TEST_PATIENCE": options.patience})
         guest.start()
         return follow_command(guest, results / "command.log",
                               limit_s + ANSWER_LIMIT_S * options.patience)

@@ -24,7 +24,7 @@ try:
 except OSError as error:
     print(step, errno.errorcode[error.errno])
 END_OF_WRITER
-PYTHONPATH=$RINGLOOP_TREE/tests/vm/tools timeout 60 python3 writer.py >said &
+PYTHONPATH=$RINGLOOP_TREE/tests/vm/tools timeout $((60 * patience)) python3 writer.py >said &
 writer=$!
 on_exit "kill $writer 2>/dev/null || true"
 has_written() {

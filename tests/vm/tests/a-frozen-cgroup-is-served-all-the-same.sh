@@ -18,10 +18,10 @@ on_exit "echo 0 >$cgroups/tenant/cgroup.freeze"
 in_cgroup tenant dd if=/dev/urandom of=mounted/file bs=64k count=128 2>/dev/null
 sum=$(md5sum <mounted/file)
 echo 1 >$cgroups/tenant/cgroup.freeze
-timeout 60 sync -f mounted/file || die "the writeback of a frozen tenant's pages does not end"
+within 60 sync -f mounted/file || die "the writeback of a frozen tenant's pages does not end"
 "$RINGLOOP" status "$device"
 drop_caches
-assert_eq "$(timeout 60 md5sum <mounted/file)" "$sum" "the file"
+assert_eq "$(within 60 md5sum <mounted/file)" "$sum" "the file"
 echo 0 >$cgroups/tenant/cgroup.freeze
 umount mounted
 detach "$device"

@@ -18,10 +18,10 @@ for direct in on off; do
     # Below what it uses now and the pages it would like to keep, above what it has locked.
     limit=$(($(memory_of server) + (24 << 20)))
     echo $limit >$cgroups/server/memory.max
-    timeout 90 dd if=/dev/zero of=/mnt/file bs=1M count=160 conv=fsync status=none ||
+    within 90 dd if=/dev/zero of=/mnt/file bs=1M count=160 conv=fsync status=none ||
         die "direct-io=$direct: writing ended with $?"
     drop_caches
-    timeout 60 cmp -n $((160 << 20)) /mnt/file /dev/zero || die "direct-io=$direct: other bytes"
+    within 60 cmp -n $((160 << 20)) /mnt/file /dev/zero || die "direct-io=$direct: other bytes"
     events=$(tr '\n' ' ' <$cgroups/server/memory.events)
     assert_match "$events" 'oom_kill 0 ' "the events of the server's memory"
     [[ $direct == on ]] || assert_match "$events" ' max [1-9]' "the events: its limit was never met"

@@ -52,7 +52,8 @@ for direct in on off; do
     mkswap "$device" >mkswap.log
     swapon "$device"
     on_exit "swapoff $device 2>/dev/null"
-    in_cgroup hungry timeout 60 python3 hungry.py 48 || die "direct-io=$direct: exit status $?"
+    in_cgroup hungry timeout $((60 * patience)) python3 hungry.py 48 ||
+        die "direct-io=$direct: exit status $?"
     written=$(status_value "$device" stats.write.bytes)
     ((written > 16 << 20)) || die "only $written bytes were swapped out, expected 16 MiB and more"
     assert_flusher
