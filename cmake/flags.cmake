@@ -21,17 +21,17 @@ if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or Sanitize" FORCE)
 endif()
 
-# What one clone compiled the next one has, wherever it lies; without the two settings every path
-# is a part of what ccache compares.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(ringloop_ccache ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
-        CCACHE_NOHASHDIR=1)
     if(CMAKE_BUILD_TYPE STREQUAL "Sanitize")
         # Or it takes no file that uses a precompiled header (ccache(1), "PRECOMPILED HEADERS").
-        list(APPEND ringloop_ccache CCACHE_SLOPPINESS=pch_defines,time_macros)
+        set(ringloop_ccache CCACHE_SLOPPINESS=pch_defines,time_macros)
+    else()
+        # What one clone compiled the next one has, wherever it lies; otherwise every path is a part
+        # of what ccache compares. A precompiled header has paths in it in any case.
+        set(ringloop_ccache CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1)
     endif()
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${ringloop_ccache} ${CCACHE_PROGRAM})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${ringloop_ccache} ${CCACHE_PROGRAM})
 endif()
 
 add_library(ringloop_flags INTERFACE)
