@@ -39,7 +39,9 @@ struct ControlCommand {
     u16 length = 0;         // bytes at `address`
     u64 address = 0;        // of the structure that goes in or comes out
     u64 data = 0;           // START_DEV, END_USER_RECOVERY: pid of the server (its thread group)
-    u16 path_length = 0;    // unprivileged devices only (6.3)
+    // Unprivileged devices (6.3): bytes at `address` before the structure, within `length`. They
+    // are the path of /dev/ublkcN, by whose mode the driver decides whether the caller may.
+    u16 path_length = 0;
     u16 padding = 0;
     u32 reserved = 0;
 };
@@ -64,6 +66,8 @@ inline constexpr Opcode set_params = control_opcode(ioctl_read_write, 0x08);
 inline constexpr Opcode get_params = control_opcode(ioctl_read, 0x09);
 inline constexpr Opcode start_user_recovery = control_opcode(ioctl_read_write, 0x10);  // 6.1
 inline constexpr Opcode end_user_recovery = control_opcode(ioctl_read_write, 0x11);    // 6.1
+// 6.3; as get_device_info, with a path whoever asks.
+inline constexpr Opcode get_device_info2 = control_opcode(ioctl_read, 0x12);
 // 6.5; answers with features_size_bytes of UBLK_F_* bits.
 inline constexpr Opcode get_features = {
     .legacy = 0, .encoded = ioctl_encode(ioctl_read, 0x13, sizeof(ControlCommand))};
@@ -77,6 +81,9 @@ inline constexpr u64 flag_complete_in_task = u64{1} << 1;  // 6.0; since 6.5 alw
 inline constexpr u64 flag_user_recovery = u64{1} << 3;     // 6.1; the device outlives its server
 // 6.1; what a dead server held is given to the next one instead of failing.
 inline constexpr u64 flag_user_recovery_reissue = u64{1} << 4;
+// 6.3; the device of a caller without CAP_SYS_ADMIN, cleared for others. Such a device has no user
+// recovery and no partitions, and its server is killed when it leaves a request alone for 30 s.
+inline constexpr u64 flag_unprivileged = u64{1} << 5;
 inline constexpr u64 flag_ioctl_encode = u64{1} << 6;  // 6.4; set by the driver
 inline constexpr u64 flag_update_size = u64{1} << 10;  // 6.16; of the driver: it knows update_size
 

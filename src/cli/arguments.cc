@@ -223,10 +223,10 @@ Status read_texts(const DeviceTexts& texts, control::DeviceOptions& options) {
     TRY(read_transport(texts, options));
     TRY(read_export_texts(texts, options.exported));
 
-    if (texts.partscan != "on" && texts.partscan != "off") {
-        return fail(EINVAL, "--partscan {}: use on or off", texts.partscan);
+    if (texts.partscan && *texts.partscan != "on" && *texts.partscan != "off") {
+        return fail(EINVAL, "--partscan {}: use on or off", *texts.partscan);
     }
-    options.partscan = texts.partscan == "on";
+    if (texts.partscan) options.partscan = *texts.partscan == "on";
     const auto on_error = control::parse_on_error(texts.on_error);
     if (!on_error) return std::unexpected(on_error.error());
     options.on_error = *on_error;

@@ -23,7 +23,7 @@ struct DeviceTexts {
     std::string transport;  // not given: auto, or socket with --nbd alone
     bool ublk = false;
     std::optional<std::string> charge;
-    std::string partscan = "on";
+    std::optional<std::string> partscan{};
     std::string on_error = "report";
     std::optional<std::string> metrics;
     std::string sandbox = "on";

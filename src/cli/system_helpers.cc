@@ -14,6 +14,7 @@
 #include "control/config_file.h"
 #include "control/runtime_dir.h"
 #include "control/transport.h"
+#include "control/ublk_transport.h"
 
 namespace ringloop::cli {
 namespace {
@@ -75,20 +76,28 @@ Status write_drop_in(const std::string& folder, const control::DeviceOptions& op
 
 }  // namespace
 
-// The name of the disk, without /dev; nothing is printed for a disk that is none of ours.
+// The name of a disk, or of a ublk device's other node, without /dev. Of root's own disks the links
+// are said, of the nodes of an ordinary user's ublk device whose they are, of others nothing.
 int run(const UdevProperties& command) {
+    std::string disk = command.device;
+    if (disk.starts_with("ublkc")) disk.replace(0, 5, "ublkb");
     const auto directory = control::RuntimeDir::open();
     if (!directory) return report(directory.error());
     const auto names = directory->names();
     if (!names) return report(names.error());
     for (const std::string& name : *names) {
         const auto state = directory->read_state(name);
-        if (!state || state->device != "/dev/" + command.device) continue;
+        if (!state || state->device != "/dev/" + disk) continue;
         // A state file may outlive its device.
         if (!directory->is_locked(name) && !control::may_remain(*state)) continue;
+        if (disk != command.device) return exit_done;
         return print_line(properties_of(*state)) ? exit_done : exit_failed;
     }
-    return exit_done;
+    const auto user = control::user_of_ublk_device(disk);
+    if (!user) return exit_done;
+    const std::string owner =
+        fmt::format("RINGLOOP_OWNER={}\nRINGLOOP_GROUP={}", user->uid, user->gid);
+    return print_line(owner) ? exit_done : exit_failed;
 }
 
 // A file that cannot be read costs its own device the drop-in, and no other.

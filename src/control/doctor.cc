@@ -1,15 +1,20 @@
 #include "control/doctor.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 
+#include "abi/ublk.h"
 #include "base/mountinfo.h"
 #include "base/result.h"
 #include "cgroup/hierarchy.h"
 #include "cgroup/issuers.h"
 #include "control/files.h"
+#include "control/harden.h"
 #include "control/kernel.h"
 #include "control/landlock.h"
 #include "control/runtime_dir.h"
@@ -84,6 +89,32 @@ std::string feature_text(u64 features) {
     return text;
 }
 
+ublk::Caller caller() {
+    return may_administer() ? ublk::Caller::administrator : ublk::Caller::user;
+}
+
+UsersFacts users_facts() {
+    constexpr const char* path = "/dev/ublk-control";
+    UsersFacts facts{.administrator = may_administer()};
+    struct stat node{};
+    if (::stat(path, &node) != 0) return facts;
+    facts.loaded = true;
+    facts.permitted = ::access(path, R_OK | W_OK) == 0;
+    const bool group = node.st_gid != 0 && (node.st_mode & S_IWGRP) != 0;
+    facts.open_to_users = node.st_uid != 0 || group || (node.st_mode & S_IWOTH) != 0;
+    auto control = ublk::Control::open(caller());
+    if (!control) return facts;
+    const auto features = control->features();
+    // Before 6.3 every command of such a caller is refused.
+    if (!features && features.error().number == EPERM) facts.supported = false;
+    if (features && *features) {
+        facts.supported = (**features & abi::ublk::flag_unprivileged) != 0;
+    }
+    return facts;
+}
+
+Finding check_users() { return users_finding(users_facts()); }
+
 Finding check_ublk() {
     if (!path_exists("/dev/ublk-control") && has_driver("ublk_drv")) {
         return {Health::ok, "ublk", "the driver is installed and not loaded; attach loads it", ""};
@@ -94,7 +125,7 @@ Finding check_ublk() {
                 "(CONFIG_BLK_DEV_UBLK, Linux 6.0 or later; Debian 12: apt install "
                 "linux-image-6.12-amd64)"};
     }
-    auto control = ublk::Control::open();
+    auto control = ublk::Control::open(caller());
     if (!control) return {Health::warn, "ublk", control.error().message, ""};
     const auto features = control->features();
     if (!features) return {Health::warn, "ublk", features.error().message, ""};
@@ -117,10 +148,16 @@ Finding check_nbd() {
     return {Health::ok, "nbd", "works", ""};
 }
 
+bool may_add_as_user() {
+    const UsersFacts facts = users_facts();
+    return !facts.administrator && facts.permitted && facts.supported.value_or(true);
+}
+
 // What `--transport auto` comes to, without loading anything.
 Finding check_attach() {
     const bool root = ::geteuid() == 0;
-    if (root && (path_exists("/dev/ublk-control") || has_driver("ublk_drv"))) {
+    const bool ublk = path_exists("/dev/ublk-control") || has_driver("ublk_drv");
+    if ((root && ublk) || may_add_as_user()) {
         return {Health::ok, "attach", "makes /dev/ublkbN", ""};
     }
     if (root && has_driver("nbd")) return {Health::ok, "attach", "makes /dev/nbdN", ""};
@@ -130,6 +167,9 @@ Finding check_attach() {
 
 Finding check_privileges() {
     if (::geteuid() == 0) return {Health::ok, "privileges", "root", ""};
+    if (may_add_as_user()) {
+        return {Health::ok, "privileges", "not root: ublk devices for this user alone", ""};
+    }
     return {Health::warn, "privileges",
             "not root: images are served by sockets; the kernel lets only root add block devices",
             "run ringloop with sudo"};
@@ -231,6 +271,25 @@ Finding cgroup_finding(const CgroupFacts& facts) {
     return {Health::ok, "cgroup", found, ""};
 }
 
+Finding users_finding(const UsersFacts& facts) {
+    constexpr const char* topic = "ublk users";
+    if (!facts.loaded) return {Health::ok, topic, "none: the ublk driver is not loaded", ""};
+    if (facts.supported == false) {
+        return {Health::ok, topic, "root alone can have ublk devices on this kernel (before 6.3)",
+                ""};
+    }
+    if (facts.administrator) {
+        return {Health::ok, topic,
+                facts.open_to_users
+                    ? "/dev/ublk-control is open to others than root, who can have devices"
+                    : "/dev/ublk-control is root's alone; ringloop(1) says how it is opened",
+                ""};
+    }
+    if (facts.permitted) return {Health::ok, topic, "this user can have ublk devices", ""};
+    return {Health::warn, topic, "/dev/ublk-control is not open to this user",
+            "ringloop(1), WITHOUT ROOT, says how root opens it; sockets need none of it"};
+}
+
 Finding lanes_finding(const CgroupFacts& facts) {
     if (!facts.error.empty()) {
         return {Health::warn, "lanes", "no cgroups, so nobody but the server can be charged",
@@ -264,10 +323,19 @@ Finding lanes_finding(const CgroupFacts& facts) {
 
 Diagnosis diagnose() {
     Diagnosis diagnosis;
-    diagnosis.findings = {check_kernel(),  check_privileges(), check_uring(),
-                          check_ublk(),    check_nbd(),        check_attach(),
-                          check_memlock(), check_sandbox(),    check_cgroup(),
-                          check_lanes(),   check_issuers(),    check_runtime_directory()};
+    diagnosis.findings = {check_kernel(),
+                          check_privileges(),
+                          check_uring(),
+                          check_ublk(),
+                          check_users(),
+                          check_nbd(),
+                          check_attach(),
+                          check_memlock(),
+                          check_sandbox(),
+                          check_cgroup(),
+                          check_lanes(),
+                          check_issuers(),
+                          check_runtime_directory()};
     diagnosis.usable = true;
     for (const Finding& finding : diagnosis.findings) {
         if (finding.health == Health::fail) diagnosis.usable = false;

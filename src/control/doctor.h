@@ -39,6 +39,17 @@ struct CgroupFacts {
 Finding cgroup_finding(const CgroupFacts& facts);
 Finding lanes_finding(const CgroupFacts& facts);
 
+// Ublk devices of ordinary users: who may, and what the driver says.
+struct UsersFacts {
+    bool administrator = false;  // the caller: has CAP_SYS_ADMIN
+    bool loaded = false;         // there is /dev/ublk-control
+    bool permitted = false;      // the caller may open /dev/ublk-control
+    bool open_to_users = false;  // its mode or group lets others than root in
+    // What the driver knows; nullopt: it cannot tell (before 6.5), or was not asked.
+    std::optional<bool> supported{};
+};
+Finding users_finding(const UsersFacts& facts);
+
 // Why not to trust ublk on this kernel, from `uname -r`; nullopt for a kernel without bad reports.
 std::optional<std::string> known_defect(std::string_view release);
 

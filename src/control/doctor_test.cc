@@ -53,6 +53,28 @@ TEST(Lanes, that_do_not_work_here_come_with_the_reason_and_the_way_out) {
     EXPECT_EQ(cgroup_finding({.v2 = true}).fact, "version 2 without controllers");
 }
 
+TEST(UblkUsers, are_told_whether_they_may_and_who_can_change_that) {
+    EXPECT_EQ(users_finding({}).fact, "none: the ublk driver is not loaded");
+    const UsersFacts may = {.loaded = true, .permitted = true, .supported = true};
+    EXPECT_EQ(users_finding(may).health, Health::ok);
+    EXPECT_EQ(users_finding(may).fact, "this user can have ublk devices");
+    const Finding closed = users_finding({.loaded = true});
+    EXPECT_EQ(closed.health, Health::warn);
+    EXPECT_EQ(closed.fact, "/dev/ublk-control is not open to this user");
+    EXPECT_FALSE(closed.remedy.empty());
+    const UsersFacts old = {.loaded = true, .permitted = true, .supported = false};
+    EXPECT_NE(users_finding(old).fact.find("root alone"), std::string::npos);
+    for (const bool open : {false, true}) {
+        const Finding root = users_finding({.administrator = true,
+                                            .loaded = true,
+                                            .permitted = true,
+                                            .open_to_users = open,
+                                            .supported = true});
+        EXPECT_EQ(root.health, Health::ok);
+        EXPECT_EQ(root.fact.find("root's alone") == std::string::npos, open) << root.fact;
+    }
+}
+
 TEST(Diagnosis, says_of_this_host_what_it_is_and_what_to_do) {
     const Diagnosis diagnosis = diagnose();
     ASSERT_FALSE(diagnosis.findings.empty());

@@ -56,7 +56,9 @@ Result<OnErrorChange> on_error_change_in(const json& question) {
 
 Status may_change_on_error(const OnErrorChange& change, bool poisoned, const DeviceState& state) {
     if (change.on_error) {
-        if (Status fits = check_on_error(*change.on_error, state.transport, state.queues); !fits) {
+        if (Status fits =
+                check_on_error(*change.on_error, state.transport, state.queues, state.unprivileged);
+            !fits) {
             return fail(fits.error().number, "{}: {}", state.device, fits.error().message);
         }
     }

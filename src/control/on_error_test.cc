@@ -28,6 +28,14 @@ TEST(OnErrorChange, is_refused_where_a_driver_would_not_wait) {
     EXPECT_TRUE(may_change_on_error({.on_error = OnError::stop}, false, several));
     several.queues = 1;
     EXPECT_TRUE(may_change_on_error(pause, false, several));
+    DeviceState users = example;
+    users.unprivileged = true;
+    const Status killed = may_change_on_error(pause, false, users);
+    ASSERT_FALSE(killed);
+    EXPECT_EQ(killed.error().message,
+              "/dev/ublkb0: --on-error pause: the kernel kills the server of an ordinary user's "
+              "ublk device when a request waits for 30 seconds; use --transport socket");
+    EXPECT_TRUE(may_change_on_error({.on_error = OnError::stop}, false, users));
 }
 
 TEST(OnErrorChange, does_not_go_on_after_a_failed_sync) {

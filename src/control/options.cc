@@ -119,7 +119,13 @@ Status check_lane_idle(u32 lane_idle_s) {
 
 // With several connections the kernel's driver gives up one whose request takes long, and sends
 // that again on another: the write that waited could land after what was written next.
-Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues) {
+Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues,
+                      bool unprivileged) {
+    if (on_error == engine::OnError::pause && unprivileged) {
+        return fail(EINVAL,
+                    "--on-error pause: the kernel kills the server of an ordinary user's ublk "
+                    "device when a request waits for 30 seconds; use --transport socket");
+    }
     if (on_error != engine::OnError::pause || transport != TransportChoice::nbd || queues <= 1) {
         return {};
     }
@@ -207,7 +213,7 @@ std::vector<std::string> serve_arguments(const DeviceOptions& options) {
     if (options.allow_overlap) arguments.emplace_back("--allow-overlap");
     if (!options.device.empty()) add("--device", options.device);
     if (options.autoclear) arguments.emplace_back("--autoclear");
-    if (!options.partscan) arguments.emplace_back("--partscan=off");
+    if (options.partscan) add("--partscan", *options.partscan ? "on" : "off");
     if (options.watch_size) arguments.emplace_back("--watch-size");
     if (options.on_error != defaults.on_error) add("--on-error", to_text(options.on_error));
     if (!options.metrics.empty()) add("--metrics", options.metrics);

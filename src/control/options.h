@@ -58,8 +58,9 @@ struct DeviceOptions {
     bool allow_overlap = false;  // of others who have the same bytes of the image
     std::string device{};        // "/dev/ublkb3", "/dev/nbd1": this one; empty: the first free one
     bool autoclear = false;      // ends when its last user has gone
-    bool partscan = true;        // partitions have nodes of their own
-    bool watch_size = false;     // takes the image's size whenever that changes
+    // Partitions have nodes of their own. Not given: where the kernel looks for them.
+    std::optional<bool> partscan{};
+    bool watch_size = false;  // takes the image's size whenever that changes
     engine::OnError on_error = engine::OnError::report;  // what becomes of it when the image fails
     std::string metrics{};  // where they are served over HTTP (metrics_server.h); empty: nowhere
     SandboxChoice sandbox = SandboxChoice::on;
@@ -88,8 +89,10 @@ Status check_workers(u32 workers);
 Status check_charge(std::string_view charge);
 // --metrics by itself: an address of loopback. The error names the choices.
 Status check_metrics(std::string_view metrics);
-// --on-error by itself: a driver that sends slow requests again cannot be kept waiting.
-Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues);
+// --on-error by itself: a driver that sends slow requests again, or kills the server of an ordinary
+// user (`unprivileged`) for them, cannot be kept waiting.
+Status check_on_error(engine::OnError on_error, TransportChoice transport, u32 queues,
+                      bool unprivileged = false);
 // --lane-idle by itself: 1 to lane_idle_max_s. The error names the range.
 Status check_lane_idle(u32 lane_idle_s);
 

@@ -171,8 +171,10 @@ Status Server::take_down() {
     keep_first(removed);
     socket_.reset();
     if (!lock_) return status;
-    // A device that is still there keeps its files, by which it can be recovered or removed.
-    const bool left_behind = !removed || (recovering() && !live_);
+    // A device that is still there keeps its files, by which it can be recovered or removed. One
+    // that udev did not give to its user could not be removed when its start failed.
+    const bool left_behind = !removed || (recovering() && !live_) ||
+                             (state_.unprivileged && !live_ && may_remain(state_));
     if (left_behind) {
         directory_.remove_socket(lock_->name());
     } else {

@@ -58,6 +58,7 @@ private:
     Status listen_for_metrics();
     Status create_device();
     Status create_block_device();
+    bool is_unprivileged() const;
     Status announce_device(const std::string& path);
     Status claim_own_name(const std::string& path);
     std::optional<DeviceState::Nbd> nbd_state() const;

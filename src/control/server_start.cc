@@ -133,6 +133,12 @@ Status Server::claim_dead_device() {
         return fail(ENOENT, "no device named '{}'; see ringloop list", name);
     }
     if (!state) return std::unexpected(std::move(state).error());
+    if (state->unprivileged) {
+        return fail(ENODEV,
+                    "{}: the kernel ends a ublk device of an ordinary user with its server, so "
+                    "nothing is left to recover; ringloop detach {} cleans up",
+                    state->device, name);
+    }
     // Whoever looks sees that there is a server, and has to see too that it serves nobody yet. The
     // pid stays the dead one's: by it the kernel's device is known to be this one.
     if (state->phase == Phase::live) {
@@ -253,7 +259,8 @@ Status Server::bind_sockets() {
 
 Status Server::create_device() {
     // Which transport it is was not known when the options were checked.
-    TRY(check_on_error(options_.on_error, options_.transport, options_.queues.value_or(1)));
+    TRY(check_on_error(options_.on_error, options_.transport, options_.queues.value_or(1),
+                       is_unprivileged()));
     if (!recovering() && options_.transport == TransportChoice::nbd) {
         backend_identifier_ = new_backend_identifier();
     }
@@ -299,6 +306,11 @@ Status Server::create_block_device() {
     return {};
 }
 
+// Before the sandbox: afterwards nobody has any rights.
+bool Server::is_unprivileged() const {
+    return options_.transport == TransportChoice::ublk && !may_administer();
+}
+
 // The state file is there before its device, so that a server that dies in between leaves nothing
 // that detach could not find. While a device is taken over, the file describes the dead server.
 Status Server::announce_device(const std::string& path) {
@@ -326,7 +338,8 @@ Status Server::announce_device(const std::string& path) {
               .ref = ref_of(options_),
               .allow_overlap = options_.allow_overlap,
               .autoclear = options_.autoclear,
-              .partscan = options_.partscan,
+              .partscan = options_.partscan.value_or(true) && !is_unprivileged(),
+              .unprivileged = is_unprivileged(),
               .watch_size = options_.watch_size,
               .on_error = options_.on_error,
               .sandbox = options_.sandbox,
@@ -382,7 +395,7 @@ Status Server::bring_up() {
     TRY(transports_.bring_up());
     live_ = true;
     if (estate_) pause_us_ = (now_ns() - estate_->held_since_ns) / 1000;
-    if (!options_.partscan) remove_partitions(state_.device);
+    if (!state_.partscan) remove_partitions(state_.device);
     return upkeep_->watch({.autoclear = options_.autoclear, .watch_size = options_.watch_size},
                           clients_of(transports_));
 }
@@ -412,6 +425,14 @@ std::string Server::ready_line() const {
     ready["warnings"] = json::array();
     if (const u64 cut = backing_->geometry().bytes_cut; cut > 0) {
         const std::string text = cut_text(options_.image, cut);
+        log::warning("{}", text);
+        ready["warnings"].push_back(text);
+    }
+    if (state_.unprivileged && options_.partscan == true) {
+        const std::string text = fmt::format(
+            "{} has no nodes for partitions: the kernel looks for none on a device of an ordinary "
+            "user",
+            state_.device);
         log::warning("{}", text);
         ready["warnings"].push_back(text);
     }

@@ -99,6 +99,12 @@ Status Server::may_hand_over(const UpgradeQuestion& wanted, pid_t next) const {
                     "of ringloop@NAME.service, systemctl reload does",
                     state_.device);
     }
+    if (state_.unprivileged) {
+        return fail(EOPNOTSUPP,
+                    "{}: the kernel ends a ublk device of an ordinary user with its server, so no "
+                    "other server can take it over; detach it and attach the image again",
+                    state_.device);
+    }
     if (wanted.format == hand_over_format) return {};
     if (wanted.format) {
         return fail(EPROTONOSUPPORT,

@@ -199,6 +199,7 @@ DeviceState read_fields(Fields& fields) {
     if (fields.has("allow_overlap")) state.allow_overlap = fields.flag("allow_overlap");
     if (fields.has("autoclear")) state.autoclear = fields.flag("autoclear");
     if (fields.has("partscan")) state.partscan = fields.flag("partscan");
+    if (fields.has("unprivileged")) state.unprivileged = fields.flag("unprivileged");
     if (fields.has("watch_size")) state.watch_size = fields.flag("watch_size");
     read_on_error(fields, state);
     if (fields.has("sandbox")) {
@@ -330,6 +331,7 @@ json to_json(const DeviceState& state, std::string_view status_word) {
     add_trouble("degraded", state.degraded);
     add_trouble("stopped", state.stopped);
     add_trouble("paused", state.paused);
+    if (state.unprivileged) object["unprivileged"] = true;
     if (!state.direct_io) object["direct_io_reason"] = state.direct_io_reason;
     if (state.workers_requested) object["workers_requested"] = *state.workers_requested;
     object["sandbox"] = to_text(state.sandbox);

@@ -56,6 +56,7 @@ struct DeviceState {
     bool allow_overlap = false;  // no lock is held on the image
     bool autoclear = false;
     bool partscan = true;
+    bool unprivileged = false;  // a ublk device of an ordinary user: it ends with its server
     bool watch_size = false;
     engine::OnError on_error = engine::OnError::report;
     SandboxChoice sandbox = SandboxChoice::on;

@@ -26,6 +26,7 @@ DeviceState example() {
             .policy = "linux-4.0",
             .charge = "/tenants/a",
             .lane_idle_s = 7,
+            .unprivileged = true,
             .on_error = engine::OnError::pause,
             .metrics = "127.0.0.1:9100",
             .pid = 42,
@@ -216,7 +217,7 @@ TEST(StateFile, without_any_one_of_its_fields_is_refused) {
         if (field == "policy" || field == "workers") continue;
         if (field == "charge" || field == "lane_idle_s" || field == "poisoned") continue;
         if (field == "ref" || field == "allow_overlap" || field == "autoclear") continue;
-        if (field == "partscan" || field == "watch_size") continue;
+        if (field == "partscan" || field == "watch_size" || field == "unprivileged") continue;
         if (field == "metrics" || field == "on_error" || field == "sandbox") continue;
         json object = whole;
         object.erase(field);
@@ -281,6 +282,7 @@ TEST(RecoverOptions, make_the_device_that_the_state_describes) {
                                       .policy = "linux-4.0",
                                       .charge = "/tenants/a",
                                       .lane_idle_s = 7,
+                                      .partscan = true,
                                       .on_error = engine::OnError::pause,
                                       .metrics = "127.0.0.1:9100"}));
 }

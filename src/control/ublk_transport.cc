@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "control/block_node.h"
 #include "control/files.h"
+#include "control/harden.h"
 #include "control/holders.h"
 #include "control/kernel.h"
 #include "control/wait.h"
@@ -21,11 +22,15 @@ constexpr u32 ids_tried_max = 4096;
 constexpr u64 queues_close_timeout_ms = 30'000;
 constexpr std::chrono::milliseconds stop_again{500};
 
+ublk::Caller caller() {
+    return may_administer() ? ublk::Caller::administrator : ublk::Caller::user;
+}
+
 Result<ublk::Control> open_control() {
     // The loop driver loads itself when its node is opened; ublk's node exists only once the module
     // is loaded (a misc device with a dynamic minor).
     if (!path_exists("/dev/ublk-control")) load_module("ublk_drv");
-    auto control = ublk::Control::open();
+    auto control = ublk::Control::open(caller());
     if (!control && control.error().number == ENOENT && !has_driver("ublk_drv")) {
         return fail(ENOENT,
                     "this kernel ({}) was built without the ublk driver: boot one that has it "
@@ -136,6 +141,8 @@ Result<std::unique_ptr<Transport>> UblkTransport::create(const DeviceOptions& op
 }
 
 Status UblkTransport::prepare(const backing::Geometry& geometry) {
+    // Before that it takes no orders from its user.
+    if (caller() == ublk::Caller::user) TRY(ublk::wait_until_given(info_.id));
     TRY(control_.set_params(info_, geometry));
     auto char_fd = ublk::open_char_device(info_.id);
     if (!char_fd) return std::unexpected(std::move(char_fd).error());
@@ -257,9 +264,18 @@ std::optional<std::string> first_free_ublk_device() {
 }
 
 Status ublk_usable() {
-    const auto control = open_control();
+    auto control = open_control();
     if (!control) return std::unexpected(control.error());
-    return {};
+    return control->may_add();
+}
+
+std::optional<ublk::Owner> user_of_ublk_device(const std::string& disk) {
+    const auto id = ublk::id_of(disk);
+    if (!id) return std::nullopt;
+    auto control = ublk::Control::open(caller());
+    if (!control) return std::nullopt;
+    const auto owner = control->owner(*id);
+    return owner ? *owner : std::nullopt;
 }
 
 bool ublk_device_is_gone(const DeviceState& state) {
@@ -275,7 +291,7 @@ bool ublk_device_exists(const DeviceState& state) {
 Result<Remains> ublk_remains_of(const DeviceState& state) {
     const auto id = ublk::id_of(state.device);
     if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
-    auto control = ublk::Control::open();
+    auto control = ublk::Control::open(caller());
     if (!control) return std::unexpected(std::move(control).error());
     const auto info = control->info(*id);
     if (!info && info.error().number == ENODEV) return Remains::none;
@@ -288,7 +304,7 @@ Result<Remains> ublk_remains_of(const DeviceState& state) {
 Status remove_ublk_remains(const DeviceState& state) {
     const auto id = ublk::id_of(state.device);
     if (!id) return fail(EINVAL, "{}: not a ublk device", state.device);
-    auto control = ublk::Control::open();
+    auto control = ublk::Control::open(caller());
     if (!control) return std::unexpected(std::move(control).error());
     TRY(control->stop(*id));
     return remove_stopped(*control, *id);

@@ -71,6 +71,9 @@ std::optional<std::string> first_free_ublk_device();
 // Whether the driver is there, or can be loaded, and this user may ask it.
 Status ublk_usable();
 
+// The ordinary user who has added "ublkb0"; nullopt: nobody, or it cannot be known.
+std::optional<ublk::Owner> user_of_ublk_device(const std::string& disk);
+
 bool ublk_device_is_gone(const DeviceState& state);
 bool ublk_device_exists(const DeviceState& state);
 // Of a device whose server is gone.

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 #include <thread>
 
@@ -39,6 +38,8 @@ constexpr milliseconds recovery_pause{50};
 // udev opens every node that appears, and /dev/ublkcN lets in one at a time.
 constexpr milliseconds open_wait{2'000};
 constexpr milliseconds open_pause{10};
+// udev is told when the node is there already, and may have much else to do.
+constexpr milliseconds given_wait{10'000};
 
 constexpr u64 flags_wanted =
     wire::flag_user_recovery | wire::flag_user_recovery_reissue |
@@ -86,6 +87,7 @@ wire::Opcode opcode_of(Step step) {
     switch (step) {
         case Step::features: return wire::get_features;
         case Step::info: return wire::get_device_info;
+        case Step::info2: return wire::get_device_info2;
         case Step::add: return wire::add_device;
         case Step::set_params: return wire::set_params;
         case Step::params: return wire::get_params;
@@ -103,6 +105,7 @@ u32 timeout_of(Step step) {
     switch (step) {
         case Step::features:
         case Step::info:
+        case Step::info2:
         case Step::add:
         case Step::set_params:
         case Step::params:
@@ -116,11 +119,13 @@ u32 timeout_of(Step step) {
     return answer_ms;
 }
 
+bool is_of_a_device(Step step) { return step != Step::features && step != Step::add; }
+
 u64 server_pid() { return static_cast<u64>(getpid()); }
 
 }  // namespace
 
-Result<Control> Control::open() {
+Result<Control> Control::open(Caller caller) {
     UniqueFd fd(::open("/dev/ublk-control", O_RDWR | O_CLOEXEC));
     if (!fd) {
         const i32 number = errno;
@@ -130,11 +135,14 @@ Result<Control> Control::open() {
     }
     auto ring = io::CommandRing::create();
     if (!ring) return std::unexpected(std::move(ring).error());
-    return Control(std::move(fd), std::move(*ring));
+    return Control(std::move(fd), std::move(*ring), caller);
 }
 
-Control::Control(UniqueFd fd, io::CommandRing ring)
-    : fd_(std::move(fd)), ring_(std::move(ring)), transfer_(std::make_unique<Transfer>()) {}
+Control::Control(UniqueFd fd, io::CommandRing ring, Caller caller)
+    : fd_(std::move(fd)),
+      ring_(std::move(ring)),
+      caller_(caller),
+      payload_(std::make_unique<Payload>()) {}
 
 Result<std::optional<u64>> Control::features() {
     u64 features = 0;
@@ -146,12 +154,32 @@ Result<std::optional<u64>> Control::features() {
     return features;
 }
 
+Status Control::may_add() {
+    if (caller_ == Caller::administrator) return {};
+    const auto known = features();
+    if (!known) return std::unexpected(known.error());
+    if ((known->value_or(wire::flag_unprivileged) & wire::flag_unprivileged) != 0) return {};
+    return fail(EOPNOTSUPP,
+                "the ublk driver of this kernel takes orders from root alone: run as root, or boot "
+                "Linux 6.3 or later");
+}
+
 Result<DeviceInfo> Control::info(u32 id) {
+    const Step step = caller_ == Caller::administrator ? Step::info : Step::info2;
     wire::DeviceInfo device;
-    auto answer = send_structure(Step::info, id, std::as_writable_bytes(std::span(&device, 1)));
+    auto answer = send_structure(step, id, std::as_writable_bytes(std::span(&device, 1)));
     if (!answer) return std::unexpected(std::move(answer).error());
-    if (*answer < 0) return std::unexpected(driver_error(Step::info, id, -*answer));
+    if (*answer < 0) return std::unexpected(driver_error(step, id, -*answer));
     return info_from(device);
+}
+
+Result<std::optional<Owner>> Control::owner(u32 id) {
+    wire::DeviceInfo device;
+    auto answer = send_structure(Step::info2, id, std::as_writable_bytes(std::span(&device, 1)));
+    if (!answer) return std::unexpected(std::move(answer).error());
+    if (*answer < 0) return std::unexpected(driver_error(Step::info2, id, -*answer));
+    if ((device.flags & wire::flag_unprivileged) == 0) return std::nullopt;
+    return Owner{.uid = device.owner_uid, .gid = device.owner_gid};
 }
 
 Result<DeviceInfo> Control::add(const AddOptions& options) {
@@ -165,8 +193,11 @@ Result<DeviceInfo> Control::add(const AddOptions& options) {
         return fail(EINVAL, "requests of at most {} bytes: ublk needs a page of {} at least",
                     options.io_bytes_max, page_size_bytes());
     }
+    TRY(may_add());
     auto known = features();
     if (!known) return std::unexpected(std::move(known).error());
+    const u64 wanted =
+        flags_wanted | (caller_ == Caller::administrator ? 0 : wire::flag_unprivileged);
 
     // The driver insists that both places name the same device, all ones for any (6.17).
     wire::DeviceInfo device{
@@ -175,7 +206,7 @@ Result<DeviceInfo> Control::add(const AddOptions& options) {
         .io_bytes_max = options.io_bytes_max,
         .device_id = options.id < 0 ? wire::any_device : static_cast<u32>(options.id),
         // A kernel that cannot tell what it knows clears what it does not.
-        .flags = flags_wanted & known->value_or(flags_wanted),
+        .flags = wanted & known->value_or(wanted),
     };
     const u32 id = device.device_id;
     auto answer = send_structure(Step::add, id, std::as_writable_bytes(std::span(&device, 1)));
@@ -221,6 +252,8 @@ Status Control::remove(u32 id) {
     Status status = run(Step::remove, id, 0);
     // Gone is what was asked for: an attempt that was interrupted, or given up, may have ended it.
     if (!status && status.error().number == ENODEV) return {};
+    // So it is when the node that would tell whether a user may is gone.
+    if (caller_ == Caller::user && !status && status.error().number == ENOENT) return {};
     return status;
 }
 
@@ -237,25 +270,24 @@ Status Control::end_recovery(u32 id) { return run(Step::end_recovery, id, server
 
 // Commands without a structure; the driver has nothing to say but yes or an errno.
 Status Control::run(Step step, u32 id, u64 data) {
-    auto answer = send(step, {.device_id = id, .data = data});
+    auto answer = send_structure(step, id, {}, data);
     if (!answer) return std::unexpected(std::move(answer).error());
     if (*answer < 0) return std::unexpected(driver_error(step, id, -*answer));
     return {};
 }
 
-// Commands that read or fill a structure.
-Result<i32> Control::send_structure(Step step, u32 id, std::span<std::byte> structure) {
-    ASSERT(structure.size() <= sizeof(Transfer));
-    std::memcpy(transfer_->data(), structure.data(), structure.size());
-    auto answer = send(step, {.device_id = id,
-                              .length = static_cast<u16>(structure.size()),
-                              .address = reinterpret_cast<u64>(transfer_->data())});
+// Commands that read or fill a structure, or have none.
+Result<i32> Control::send_structure(Step step, u32 id, std::span<std::byte> structure, u64 data) {
+    // An administrator is asked for the node's path by GET_DEV_INFO2 alone.
+    const bool by_path = step == Step::info2 || (caller_ == Caller::user && is_of_a_device(step));
+    payload_->fill(by_path ? char_device_path(id) : "", structure);
+    auto answer = send(step, payload_->header(id, data));
     if (answer) {
-        std::memcpy(structure.data(), transfer_->data(), structure.size());
+        payload_->read(structure);
     } else {
         // The kernel may still read or write there, whenever it wakes up: given up to it.
-        [[maybe_unused]] const Transfer* given_up = transfer_.release();
-        transfer_ = std::make_unique<Transfer>();
+        [[maybe_unused]] const Payload* given_up = payload_.release();
+        payload_ = std::make_unique<Payload>();
     }
     return answer;
 }
@@ -285,6 +317,17 @@ Result<i32> Control::send_number(Step step, u32 number, const wire::ControlComma
         return std::unexpected(driver_error(step, header.device_id, ETIME));
     }
     return answer;
+}
+
+Status wait_until_given(u32 id) {
+    const std::string path = char_device_path(id);
+    const Clock::time_point deadline = Clock::now() + given_wait;
+    while (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
+        const i32 number = errno;
+        if (Clock::now() >= deadline) return std::unexpected(not_given_error(id, number));
+        std::this_thread::sleep_for(open_pause);
+    }
+    return {};
 }
 
 Result<UniqueFd> open_char_device(u32 id) {

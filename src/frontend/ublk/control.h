@@ -4,7 +4,6 @@
 // Every call blocks the control thread and every wait is bounded; none may run on a shard.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +13,7 @@
 #include "backing/backing.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "frontend/ublk/payload.h"
 #include "io/command_ring.h"
 
 namespace ringloop::ublk {
@@ -40,17 +40,36 @@ struct AddOptions {
     u32 io_bytes_max = 512 * 1024;
 };
 
+// Who gives orders to the driver.
+enum class Caller : u8 {
+    administrator,  // has CAP_SYS_ADMIN
+    // Has not, and may add devices (6.3) where /dev/ublk-control can be opened. They are
+    // unprivileged (abi::ublk::flag_unprivileged), and take orders from whoever may write to
+    // /dev/ublkcN.
+    user,
+};
+
+// Of an unprivileged device: whose it is.
+struct Owner {
+    u32 uid = 0;
+    u32 gid = 0;
+};
+
 enum class Step : u8;
 
 class Control {
 public:
     // Where /dev/ublk-control is missing or not permitted, the error says what to do about it.
-    static Result<Control> open();
+    static Result<Control> open(Caller caller);
 
     // UBLK_F_* bits of the driver; nullopt on kernels before 6.5, which cannot tell.
     Result<std::optional<u64>> features();
+    // Whether this caller may add devices at all, as far as the kernel can tell.
+    Status may_add();
     // ENODEV: there is no device of this id.
     Result<DeviceInfo> info(u32 id);
+    // nullopt: the device is an administrator's. To be asked by one.
+    Result<std::optional<Owner>> owner(u32 id);
 
     // Added with user recovery and reissue: when the server dies, the kernel holds the requests
     // and hands them to the next one.
@@ -80,25 +99,25 @@ public:
     Status end_recovery(u32 id);
 
 private:
-    // A command's structure, in memory of its own: when the kernel never answers, it may still
-    // write there.
-    using Transfer = std::array<u64, 16>;
-
     // Kernels before 6.4 know the legacy numbers only, later ones may know the encoded ones only.
     enum class Numbers : u8 { unknown, encoded, legacy };
 
-    Control(UniqueFd fd, io::CommandRing ring);
+    Control(UniqueFd fd, io::CommandRing ring, Caller caller);
 
     Result<i32> send(Step step, const abi::ublk::ControlCommand& header);
     Result<i32> send_number(Step step, u32 number, const abi::ublk::ControlCommand& header);
-    Result<i32> send_structure(Step step, u32 id, std::span<std::byte> structure);
+    Result<i32> send_structure(Step step, u32 id, std::span<std::byte> structure, u64 data = 0);
     Status run(Step step, u32 id, u64 data);
 
     UniqueFd fd_;
     io::CommandRing ring_;
-    std::unique_ptr<Transfer> transfer_;
+    Caller caller_;
+    std::unique_ptr<Payload> payload_;
     Numbers numbers_ = Numbers::unknown;
 };
+
+// Of a new device that is unprivileged: until udev has given its node to this user, a bounded time.
+Status wait_until_given(u32 id);
 
 // Opens /dev/ublkcN, waiting a bounded time for udev, which may hold it for a moment.
 Result<UniqueFd> open_char_device(u32 id);

@@ -73,6 +73,7 @@ Error timeout_error(Step step, u32 id) {
     switch (step) {
         case Step::features:
         case Step::info:
+        case Step::info2:
         case Step::add:
         case Step::set_params:
         case Step::params:
@@ -108,6 +109,7 @@ const char* name_of(Step step) {
     switch (step) {
         case Step::features: return "GET_FEATURES";
         case Step::info: return "GET_DEV_INFO";
+        case Step::info2: return "GET_DEV_INFO2";
         case Step::add: return "ADD_DEV";
         case Step::set_params: return "SET_PARAMS";
         case Step::params: return "GET_PARAMS";
@@ -128,6 +130,7 @@ Error driver_error(Step step, u32 id, i32 number) {
                         name_of(step));
     }
     if (step == Step::add) return add_error(number);
+    if (step == Step::info2 && number == EACCES) return not_given_error(id, number);
     if (number == ENODEV)
         return error_of(number, "ublk device {} does not exist: see ringloop list", id);
 
@@ -144,6 +147,7 @@ Error driver_error(Step step, u32 id, i32 number) {
             break;
         case Step::features:
         case Step::info:
+        case Step::info2:
         case Step::add:
         case Step::params:
         case Step::update_size:
@@ -154,10 +158,22 @@ Error driver_error(Step step, u32 id, i32 number) {
                     cause_and_way_out(number));
 }
 
+Error not_given_error(u32 id, i32 number) {
+    const std::string path = fmt::format("/dev/ublkc{}", id);
+    if (number != EACCES) return error_of(number, "{}: {}", path, cause_and_way_out(number));
+    return error_of(number,
+                    "{}: udev did not give it to this user: the udev rules of ringloop have to be "
+                    "installed (ringloop(1), WITHOUT ROOT); when they are, detach it",
+                    path);
+}
+
 Error open_error(i32 number, std::string_view release, bool module_installed) {
     constexpr const char* path = "/dev/ublk-control";
     if (number == EACCES || number == EPERM) {
-        return error_of(number, "{}: permission denied: run as root", path);
+        return error_of(number,
+                        "{}: permission denied: run as root, or have it opened to you "
+                        "(ringloop(1), WITHOUT ROOT); --transport socket needs neither",
+                        path);
     }
     // ENXIO, ENODEV: a node that was made by hand, or left in a container.
     if (number != ENOENT && number != ENXIO && number != ENODEV) {

@@ -11,6 +11,7 @@ namespace ringloop::ublk {
 enum class Step : u8 {
     features,
     info,
+    info2,
     add,
     set_params,
     params,
@@ -28,6 +29,9 @@ const char* name_of(Step step);
 // `number`: the driver's answer as a positive errno, or ETIME when it never came. `id` names the
 // device; ignored for those steps that have none yet.
 Error driver_error(Step step, u32 id, i32 number);
+
+// The node of a user's new device stayed somebody else's: why it cannot be opened.
+Error not_given_error(u32 id, i32 number);
 
 // /dev/ublk-control cannot be opened: open's errno, the kernel's release, and whether a module
 // ublk_drv is installed for it.

@@ -2,14 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "frontend/ublk/control_error.h"
+#include "frontend/ublk/payload.h"
 
 namespace ringloop::ublk {
 namespace {
 
 constexpr Step every_step[] = {
-    Step::features, Step::info, Step::add,    Step::set_params,     Step::params,
-    Step::start,    Step::stop, Step::remove, Step::start_recovery, Step::end_recovery};
+    Step::features,   Step::info,           Step::info2,       Step::add,
+    Step::set_params, Step::params,         Step::start,       Step::stop,
+    Step::remove,     Step::start_recovery, Step::end_recovery};
 
 bool contains(const Error& error, const char* text) {
     return error.message.find(text) != std::string::npos;
@@ -27,6 +32,78 @@ TEST(UblkNames, OfAnythingElseGiveNone) {
           "ublkb-1", "ublkb 1", "ublkb4294967296", "/dev/loop0", "/tmp/ublkb0", "ublkb1x"}) {
         EXPECT_EQ(id_of(name), std::nullopt) << name;
     }
+}
+
+// What the driver finds at a command's address.
+std::span<const char> bytes_of(const abi::ublk::ControlCommand& header) {
+    return {reinterpret_cast<const char*>(header.address), header.length};
+}
+
+TEST(UblkPayload, OfAnAdministratorIsTheStructureAlone) {
+    const u64 structure = 0x1122334455667788;
+    Payload payload;
+    payload.fill("", std::as_bytes(std::span(&structure, 1)));
+    const auto header = payload.header(7, 99);
+    EXPECT_EQ(header.device_id, 7u);
+    EXPECT_EQ(header.queue_id, abi::ublk::no_queue);
+    EXPECT_EQ(header.data, 99u);
+    EXPECT_EQ(header.path_length, 0);
+    ASSERT_EQ(header.length, sizeof structure);
+    EXPECT_EQ(std::memcmp(bytes_of(header).data(), &structure, sizeof structure), 0);
+
+    payload.fill("", {});
+    EXPECT_EQ(payload.header(7, 0).length, 0);
+    EXPECT_EQ(payload.header(7, 0).address, 0u);
+}
+
+TEST(UblkPayload, OfAUserBeginsWithThePathOfTheNode) {
+    // The longest path, before the longest structure.
+    abi::ublk::Params params;
+    params.types = 3;
+    params.numbers.disk_minor = 17;
+    for (const u32 id : {0u, 12345u, 1048575u}) {
+        Payload payload;
+        const std::string path = char_device_path(id);
+        payload.fill(path, std::as_bytes(std::span(&params, 1)));
+        const auto header = payload.header(id, 0);
+        // The driver reads a path that ends with a zero at the latest where its part ends.
+        ASSERT_GT(header.path_length, path.size());
+        EXPECT_EQ(header.path_length % sizeof(u64), 0u);
+        ASSERT_EQ(header.length, header.path_length + sizeof params);
+        const auto bytes = bytes_of(header);
+        EXPECT_EQ(bytes.data(), path);
+        const auto rest = bytes.subspan(path.size(), header.path_length - path.size());
+        EXPECT_TRUE(std::ranges::all_of(rest, [](char c) { return c == 0; }));
+        EXPECT_EQ(std::memcmp(bytes.data() + header.path_length, &params, sizeof params), 0);
+    }
+}
+
+TEST(UblkPayload, OfACommandWithoutAStructureIsThePathAndNothingOfTheOneBefore) {
+    Payload payload;
+    const std::array<std::byte, 80> structure = [] {
+        std::array<std::byte, 80> all{};
+        all.fill(std::byte{0xff});
+        return all;
+    }();
+    payload.fill("/dev/ublkc1048575", structure);
+    payload.fill("/dev/ublkc1", {});
+    const auto header = payload.header(1, 4711);
+    EXPECT_EQ(header.length, header.path_length);
+    EXPECT_EQ(header.data, 4711u);
+    EXPECT_EQ(std::string_view(bytes_of(header).data(), header.length),
+              std::string_view("/dev/ublkc1\0\0\0\0\0", 16));
+}
+
+TEST(UblkPayload, IsReadBackFromBehindThePath) {
+    u64 value = 1;
+    Payload payload;
+    payload.fill("/dev/ublkc0", std::as_bytes(std::span(&value, 1)));
+    const auto header = payload.header(0, 0);
+    const u64 answer = 42;
+    std::memcpy(reinterpret_cast<std::byte*>(header.address) + header.path_length, &answer,
+                sizeof answer);
+    payload.read(std::as_writable_bytes(std::span(&value, 1)));
+    EXPECT_EQ(value, 42u);
 }
 
 TEST(UblkErrors, AreOneLineAndKeepTheirNumber) {
@@ -113,7 +190,12 @@ TEST(UblkErrors, NameTheDeviceTheCauseAndTheWayOut) {
 
 TEST(UblkOpenErrors, NameTheFileTheCauseAndTheWayOut) {
     EXPECT_EQ(open_error(EACCES, "6.12.1", true).message,
-              "/dev/ublk-control: permission denied: run as root");
+              "/dev/ublk-control: permission denied: run as root, or have it opened to you "
+              "(ringloop(1), WITHOUT ROOT); --transport socket needs neither");
+    EXPECT_EQ(driver_error(Step::info2, 7, EACCES).message,
+              "/dev/ublkc7: udev did not give it to this user: the udev rules of ringloop have to "
+              "be installed (ringloop(1), WITHOUT ROOT); when they are, detach it");
+    EXPECT_EQ(not_given_error(7, ENOENT).number, ENOENT);
     EXPECT_EQ(open_error(EMFILE, "6.12.1", true).message,
               "/dev/ublk-control: Too many open files; raise ulimit -n");
     EXPECT_EQ(open_error(ENOENT, "6.12.1", true).message,

@@ -94,6 +94,10 @@ ROWS["src/control/options.cc"] = [
         "again on another of its connections",
         "--on-error pause", "sends slow requests again", "needs --queues 1",
         Run("attach --on-error pause --transport nbd --queues 2 image")),
+    Row("--on-error pause: the kernel kills the server of an ordinary user's ublk device when a "
+        "request waits for 30 seconds; use --transport socket",
+        "--on-error pause", "kills the server", "use --transport socket",
+        Test("unit OnErrorChange.is_refused_where_a_driver_would_not_wait")),
     Row("no image given; name one",
         "no image given", "no image given", "name one",
         Cannot("the parser of arguments asks for it first; a program that calls check_options "
@@ -283,6 +287,10 @@ ROWS["src/control/server_start.cc"] = [
             before="dead; sed -i 's/\"transport\": \"socket\"/\"transport\": \"ublk\"/; "
                    "s#\"device\": \"[^\"]*\"#\"device\": \"/dev/ublkb77\"#' "
                    '"$RINGLOOP_RUNTIME_DIR/disk.json"')),
+    Row("{}: the kernel ends a ublk device of an ordinary user with its server, so nothing is left "
+        "to recover; ringloop detach {} cleans up",
+        "{}", "nothing is left to recover", "ringloop detach {} cleans up",
+        Test("guest an-ordinary-user-has-a-device.sh")),
     Row("it never became usable",
         how=Part("why, in the message above")),
     Row("{}.log",
@@ -290,6 +298,10 @@ ROWS["src/control/server_start.cc"] = [
         OUT),
     Row("{}",
         how=Part("carries the warnings that attach prints")),
+    Row("{} has no nodes for partitions: the kernel looks for none on a device of an ordinary "
+        "user",
+        "{}", "has no nodes for partitions", NoRemedy("the kernel allows none"),
+        Test("guest an-ordinary-user-has-a-device.sh")),
     Row("no metrics over HTTP: ",
         "metrics", "no metrics over HTTP", NoRemedy("the second half has it"),
         Cannot("a recovery while somebody else took the port")),
@@ -317,6 +329,10 @@ ROWS["src/control/server_upgrade.cc"] = [
         "upgrade again, or give --force if they connect again by themselves",
         "s.sock", "take no replies", "upgrade again, or give --force",
         Run("upgrade disk", before=TAKES_NO_REPLIES)),
+    Row("{}: the kernel ends a ublk device of an ordinary user with its server, so no other server "
+        "can take it over; detach it and attach the image again",
+        "{}", "no other server can take it over", "detach it and attach the image again",
+        Test("guest an-ordinary-user-has-a-device.sh")),
     Row("{}: runs in the foreground, so whoever started it has to start the next one: of "
         "ringloop@NAME.service, systemctl reload does",
         "{}", "runs in the foreground", "systemctl reload",
