@@ -99,7 +99,7 @@ play() { # theirs|ours
         code=0
         program "$1" ${words[@]+"${words[@]}"} >said 2>&1 || code=$?
         echo "exit code $code"
-        sed -e "s|${made:-NOTHING}|DEV|g" -e "s|$free|FREE|g" said | tr -s ' ' | sed 's/ $//'
+        sed -E "s|${made:-NOTHING}|DEV|g; s|$free|FREE|g; s/ +/ /g; s/ $//" said
     done
     begin "$1"
 }
