@@ -29,7 +29,15 @@ class Terminal:
         self.process = subprocess.Popen(
             [ringloop, "top", "--interval", "0.2", *arguments], stdin=self.secondary,
             stdout=self.secondary, stderr=self.secondary, env=environment,
-            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+            preexec_fn=self.begin_session)
+
+    @staticmethod
+    def begin_session():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        # Whoever runs the tests may have them ignored (nohup, or a shell's background).
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
 
     def resize(self, columns, lines):
         self.columns, self.lines = columns, lines
